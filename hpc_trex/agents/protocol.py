@@ -1,0 +1,115 @@
+"""The seam between the controller and whoever designs rounds: playbook, TPE, random, and later an LLM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from hpc_trex.models import Insight, NodeView, RoundPlan, SearchConfig, TaskCard
+
+
+class MoveOutcome(NamedTuple):
+    """What a kind of change did: ``gain`` is score minus the parent's (sign so that more is better), None if failed
+    or still pending.
+    """
+
+    move: str
+    node: int
+    parent: int
+    gain: float | None
+    pending: bool
+
+
+class Sample(NamedTuple):
+    """One evaluated dev row of a trial."""
+
+    row_id: str
+    prompt: str
+    answer: str
+    reference: str
+    score: float
+    flags: tuple[str, ...]
+
+
+class TreeView(Protocol):
+    """The tree as a Researcher may see it: dev scores only, never the sealed test."""
+
+    @property
+    def config(self) -> SearchConfig: ...
+
+    @property
+    def task(self) -> TaskCard: ...
+
+    @property
+    def source_rows(self) -> dict[str, int]:
+        """Rows of each training source."""
+        ...
+
+    @property
+    def noise_sd(self) -> float | None:
+        """Measured standard deviation of a score between seeds; None before it is measured."""
+        ...
+
+    def node(self, node: int) -> NodeView:
+        """Return one round with its trials."""
+        ...
+
+    def path(self, node: int) -> list[NodeView]:
+        """Return the rounds from the root to ``node``, both included: P(v) of the paper."""
+        ...
+
+    def siblings(self, node: int) -> list[NodeView]:
+        """Return the other children of ``node``'s parent: S(v)."""
+        ...
+
+    def children(self, node: int) -> list[NodeView]:
+        """Return the rounds that were tried from ``node``, pending ones included."""
+        ...
+
+    def key_nodes(self, count: int = 6) -> list[NodeView]:
+        """Return the marked successes and failures of the whole tree: C(T)."""
+        ...
+
+    def moves(self) -> list[MoveOutcome]:
+        """Return the outcome of every move so far, pending ones included, in the order of design."""
+        ...
+
+    def best(self) -> NodeView | None:
+        """Return the round with the best dev score so far (the baseline when nothing is better)."""
+        ...
+
+    def nodes(self) -> list[NodeView]:
+        """Return all rounds in the order of design."""
+        ...
+
+    def is_known(self, plan: RoundPlan) -> bool:
+        """Tell whether every trial of the plan has run, or is running, already."""
+        ...
+
+
+class Diagnosis(NamedTuple):
+    """What a Researcher reads from a finished round."""
+
+    report: str
+    insights: Sequence[Insight]
+
+
+class Researcher(Protocol):
+    """Designs rounds and reads their results."""
+
+    name: str
+
+    def propose(self, view: TreeView, parent: int, *, seed: int) -> RoundPlan:
+        """Design one new child of ``parent``. ``seed`` makes it repeatable; a new seed follows a refused plan.
+
+        Raises ``NothingToPropose`` when it has no idea left for this parent.
+        """
+        ...
+
+    def diagnose(self, view: TreeView, node: int, samples: Iterable[Sample]) -> Diagnosis:
+        """Read a finished round's best trial: attribute bad cases, compare with the parent, draw lessons."""
+        ...
+
+
+class NothingToPropose(Exception):
+    """The Researcher has no new round for this parent; the controller tries another parent."""

@@ -1,0 +1,1 @@
+"""The data recipe's operators and the provenance of what they make. Runs in jobs."""

@@ -1,0 +1,1 @@
+"""Tasks: cards, sources, the built-in generators, the sealed test."""

@@ -1,0 +1,1 @@
+"""The job body: one fixed entry function, its supervisor, and the worker that it watches."""

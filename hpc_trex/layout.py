@@ -1,0 +1,146 @@
+"""The only place that knows a file name of a search directory (DESIGN section 5)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+
+def home() -> Path:
+    """Return the folder that holds the searches: ``HPC_TREX_HOME``, else ``searches/`` of the project folder."""
+    own = os.environ.get("HPC_TREX_HOME")
+    return Path(own).expanduser().absolute() if own else Path.cwd() / "searches"
+
+
+def cache() -> Path:
+    """Return the user's cache: ``HPC_TREX_CACHE``, else ``$XDG_CACHE_HOME/hpc-trex``, else ``~/.cache/hpc-trex``."""
+    own = os.environ.get("HPC_TREX_CACHE")
+    if own:
+        return Path(own).expanduser().absolute()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "hpc-trex"
+
+
+class AttemptPaths(NamedTuple):
+    """The files of one job. The folder is made before the job is submitted."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.root / "spec.json"
+
+    @property
+    def started(self) -> Path:
+        """Made by the job with O_EXCL as its first act: a job that finds it there already is a double and leaves."""
+        return self.root / "started.json"
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.root / "heartbeat.json"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "result.json"
+
+    @property
+    def samples(self) -> Path:
+        return self.root / "samples.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The trained model or adapter."""
+        return self.root / "model"
+
+    @property
+    def script(self) -> Path:
+        """The batch script as it was submitted (a copy)."""
+        return self.root / "job.sbatch"
+
+    @property
+    def stdout(self) -> Path:
+        return self.root / "job.out"
+
+    @property
+    def stderr(self) -> Path:
+        return self.root / "job.err"
+
+
+class SearchPaths(NamedTuple):
+    """The files of one search."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "search.toml"
+
+    @property
+    def db(self) -> Path:
+        return self.root / "tree.db"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def lease(self) -> Path:
+        return self.root / "controller.lease"
+
+    @property
+    def snapshot(self) -> Path:
+        return self.root / "snapshots" / "current.db"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "controller.log"
+
+    @property
+    def stop_request(self) -> Path:
+        """Written by ``cancel`` and ``pause`` for a running controller."""
+        return self.root / "stop.json"
+
+    @property
+    def card(self) -> Path:
+        return self.root / "task" / "card.json"
+
+    @property
+    def sources(self) -> Path:
+        """One ``NAME.jsonl`` a training source."""
+        return self.root / "task" / "sources"
+
+    @property
+    def dev(self) -> Path:
+        return self.root / "task" / "dev.jsonl"
+
+    @property
+    def block(self) -> Path:
+        """SHA-256 of each normalised dev and test prompt, one a line: what training rows are checked against."""
+        return self.root / "task" / "block.txt"
+
+    @property
+    def test(self) -> Path:
+        """The sealed test rows; their folder has mode 0700."""
+        return self.root / "sealed" / "test.jsonl"
+
+    def node(self, node: int) -> Path:
+        """The folder of a round."""
+        return self.root / "nodes" / f"{node:04d}"
+
+    def plan(self, node: int) -> Path:
+        return self.node(node) / "plan.json"
+
+    def data(self, node: int) -> Path:
+        return self.node(node) / "data"
+
+    def attempt(self, node: int, trial: int, attempt: int) -> AttemptPaths:
+        """The folder of one job; trial 0 is the round's preparation."""
+        return AttemptPaths(self.node(node) / "trials" / str(trial) / "attempts" / str(attempt))

@@ -1,0 +1,113 @@
+"""The records of HPC-TREX: pydantic models with no logic beyond their own validity (DESIGN sections 2 and 7).
+
+Everything that is stored, passed to a job or printed as JSON is one of these. ``json_schemas`` exports them for
+editors and for the LLM Researcher.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpc_trex.models.base import Record, canonical_json, digest
+from hpc_trex.models.job import (
+    EvalSettings,
+    Heartbeat,
+    JobResult,
+    JobSpec,
+    LossPoint,
+    ModelRef,
+    Score,
+)
+from hpc_trex.models.plan import (
+    MAX_TRIALS,
+    DataRecipe,
+    LoraSettings,
+    RoundPlan,
+    TrainConfig,
+    TrialPlan,
+    trial_identity,
+)
+from hpc_trex.models.profile import Profile, Resources
+from hpc_trex.models.search import (
+    Budget,
+    NoiseSettings,
+    PolicySettings,
+    ResearcherSettings,
+    SearchConfig,
+)
+from hpc_trex.models.states import (
+    FATES,
+    LIVE,
+    AttemptState,
+    FailureClass,
+    Fate,
+    JobKind,
+    NodeState,
+    SearchState,
+    TrialState,
+)
+from hpc_trex.models.task import MetricSpec, Prompt, Reference, Source, TaskCard
+from hpc_trex.models.views import (
+    AttemptView,
+    BestView,
+    CostView,
+    Insight,
+    NodeView,
+    StatusView,
+    TrialView,
+)
+
+__all__ = [
+    "FATES",
+    "LIVE",
+    "MAX_TRIALS",
+    "AttemptState",
+    "AttemptView",
+    "BestView",
+    "Budget",
+    "CostView",
+    "DataRecipe",
+    "EvalSettings",
+    "FailureClass",
+    "Fate",
+    "Heartbeat",
+    "Insight",
+    "JobKind",
+    "JobResult",
+    "JobSpec",
+    "LoraSettings",
+    "LossPoint",
+    "MetricSpec",
+    "ModelRef",
+    "NodeState",
+    "NodeView",
+    "NoiseSettings",
+    "PolicySettings",
+    "Profile",
+    "Prompt",
+    "Record",
+    "Reference",
+    "ResearcherSettings",
+    "Resources",
+    "RoundPlan",
+    "Score",
+    "SearchConfig",
+    "SearchState",
+    "Source",
+    "StatusView",
+    "TaskCard",
+    "TrainConfig",
+    "TrialPlan",
+    "TrialState",
+    "TrialView",
+    "canonical_json",
+    "digest",
+    "json_schemas",
+    "trial_identity",
+]
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each record that a person or an agent writes, by its name."""
+    written = (RoundPlan, DataRecipe, TrainConfig, TaskCard, Profile, SearchConfig, JobSpec, JobResult)
+    return {model.__name__: model.model_json_schema() for model in written}

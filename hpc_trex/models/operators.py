@@ -1,0 +1,150 @@
+"""The parameters of the data operators. A data recipe is a list of them; ``hpc_trex.data`` runs them in a job.
+
+Rows have four columns from the first operator to the last: ``prompt`` (rendered by the task card's template, without
+chat markup), ``answer``, ``source`` (the name of the source in the task card) and ``row_id`` (``source:line``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from hpc_trex.models.base import Record
+
+
+class Load(Record):
+    """Append the rows of one training source of the task card, all or the first ``limit``."""
+
+    op: Literal["load"] = "load"
+    source: str
+    limit: int | None = Field(default=None, ge=1)
+
+
+class Mix(Record):
+    """Draw rows so that the sources stand in the given weights, by integer counts (largest remainder)."""
+
+    op: Literal["mix"] = "mix"
+    weights: dict[str, float] = Field(min_length=1)
+    """Weight by source name; normalised. A source that is not named is left out."""
+    total: int | None = Field(default=None, ge=1)
+    """Rows wanted; default: as many as the weights allow without repeating a row."""
+    repeat: bool = False
+    """Allow rows to be repeated where a source is too small for its weight (needs ``total``)."""
+
+    @model_validator(mode="after")
+    def _weights_add_up(self) -> Mix:
+        if min(self.weights.values()) < 0 or sum(self.weights.values()) <= 0:
+            raise ValueError("mix weights must be at least 0 and not all 0")
+        if self.repeat and self.total is None:
+            raise ValueError("mix with repeat = true needs total")
+        return self
+
+
+class FilterLength(Record):
+    """Keep rows whose column has between ``min_chars`` and ``max_chars`` characters."""
+
+    op: Literal["filter_length"] = "filter_length"
+    column: Literal["prompt", "answer"] = "answer"
+    min_chars: int = Field(default=1, ge=0)
+    max_chars: int | None = Field(default=None, ge=1)
+
+
+class FilterRegex(Record):
+    """Keep (or drop) the rows in whose column the pattern is found."""
+
+    op: Literal["filter_regex"] = "filter_regex"
+    column: Literal["prompt", "answer"] = "prompt"
+    pattern: str = Field(min_length=1, max_length=500)
+    keep: bool = True
+
+
+class Dedup(Record):
+    """Keep the first of rows that are equal in ``columns`` after lower-casing and squeezing white space."""
+
+    op: Literal["dedup"] = "dedup"
+    columns: tuple[Literal["prompt", "answer"], ...] = ("prompt", "answer")
+
+
+class FilterSimilar(Record):
+    """Keep the rows whose prompts are most like those of a trusted source (cosine of hashed word n-grams)."""
+
+    op: Literal["filter_similar"] = "filter_similar"
+    reference: str
+    """The source whose prompts define what on-task means."""
+    min_similarity: float = Field(default=0.5, ge=0, le=1)
+    """Cosine with the mean vector of the reference below which a row is dropped."""
+
+
+class FilterConflicts(Record):
+    """Where one prompt has several different answers, keep the majority answer, or none when there is no majority."""
+
+    op: Literal["filter_conflicts"] = "filter_conflicts"
+
+
+class FilterLoss(Record):
+    """Drop the rows that a model finds most surprising: wrong answers stand out by their loss.
+
+    ``base``: the base model's own loss. ``crossfit``: two copies are tuned, each on one half of the rows, and each
+    half is judged by the copy that has not seen it, so that a row cannot vouch for itself.
+    """
+
+    op: Literal["filter_loss"] = "filter_loss"
+    judge: Literal["base", "crossfit"] = "crossfit"
+    drop_fraction: float = Field(default=0.3, gt=0, lt=1)
+    steps: int = Field(default=80, ge=1, le=2000)
+    """Optimizer steps of each crossfit copy."""
+
+
+class Sample(Record):
+    """Draw rows at random without repeating: ``n`` rows or a ``fraction``."""
+
+    op: Literal["sample"] = "sample"
+    n: int | None = Field(default=None, ge=1)
+    fraction: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Sample:
+        if (self.n is None) == (self.fraction is None):
+            raise ValueError("sample needs either n or fraction")
+        return self
+
+
+class Split(Record):
+    """Hold out a part for the validation loss; rows with one prompt stay on one side."""
+
+    op: Literal["split"] = "split"
+    holdout_fraction: float = Field(default=0.05, gt=0, lt=0.5)
+
+
+class Order(Record):
+    """Fix the order in which the training sees the rows (a curriculum); without it each epoch is shuffled."""
+
+    op: Literal["order"] = "order"
+    by: Literal["length", "loss"] = "length"
+    """``length``: characters of prompt and answer; ``loss``: the base model's loss."""
+    descending: bool = False
+
+
+class Format(Record):
+    """How prompt and answer become the model's text. Without it: ``chat`` if the tokenizer has a template."""
+
+    op: Literal["format"] = "format"
+    style: Literal["plain", "chat"] = "plain"
+
+
+Step = Annotated[
+    Load
+    | Mix
+    | FilterLength
+    | FilterRegex
+    | Dedup
+    | FilterSimilar
+    | FilterConflicts
+    | FilterLoss
+    | Sample
+    | Split
+    | Order
+    | Format,
+    Field(discriminator="op"),
+]

@@ -1,0 +1,120 @@
+"""The round plan: what a Researcher asks for. It is data only; its JSON schema is what an LLM Researcher is given."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hpc_trex.models.base import Record, digest
+from hpc_trex.models.operators import Load, Mix, Step
+
+MAX_TRIALS = 5
+
+
+class DataRecipe(Record):
+    """Ordered operators that make the training set of a round (DESIGN section 2)."""
+
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=40)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _starts_by_loading(self) -> DataRecipe:
+        if not isinstance(self.steps[0], Load):
+            raise ValueError("a data recipe begins with a load step")
+        return self
+
+    def resolved(self) -> DataRecipe:
+        """Return the same recipe in normal form: mix weights add up to 1, so equal recipes have equal digests."""
+        steps = []
+        for step in self.steps:
+            if isinstance(step, Mix):
+                total = sum(step.weights.values())
+                weights = {name: weight / total for name, weight in sorted(step.weights.items())}
+                steps.append(step.model_copy(update={"weights": weights}))
+            else:
+                steps.append(step)
+        return self.model_copy(update={"steps": tuple(steps)})
+
+
+class LoraSettings(Record):
+    """Low-rank adapters through peft."""
+
+    rank: int = Field(default=16, ge=1, le=1024)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    targets: tuple[str, ...] = ("all-linear",)
+    """Module names, or ``all-linear``."""
+
+
+class TrainConfig(Record):
+    """One training configuration. Sizes are in sequences, lengths in tokens, rates per optimizer step."""
+
+    method: Literal["full", "lora"] = "lora"
+    lora: LoraSettings = LoraSettings()
+    """Used where method is ``lora``."""
+    learning_rate: float = Field(default=2e-4, gt=0, le=1)
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup_ratio: float = Field(default=0.03, ge=0, le=0.5)
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    epochs: float = Field(default=1.0, gt=0, le=100)
+    max_steps: int | None = Field(default=None, ge=1)
+    """A cap on optimizer steps, whatever ``epochs`` says."""
+    batch_size: int = Field(default=16, ge=1, le=65536)
+    """Sequences per optimizer step over all processes (the effective batch)."""
+    micro_batch_size: int | None = Field(default=None, ge=1)
+    """Sequences per forward pass of a process; default: batch_size / processes."""
+    max_seq_len: int = Field(default=512, ge=8, le=1_048_576)
+    packing: bool = True
+    """Several samples in one sequence, with no attention between them."""
+    grad_clip: float = Field(default=1.0, gt=0)
+    adam_beta2: float = Field(default=0.98, gt=0, lt=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    gradient_checkpointing: bool = False
+    attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = "auto"
+
+    def resolved(self) -> TrainConfig:
+        """Return the configuration without what has no effect: LoRA settings of a full training."""
+        return self if self.method == "lora" else self.model_copy(update={"lora": LoraSettings()})
+
+
+class TrialPlan(Record):
+    """One training configuration of a round, and how it mixes the round's data."""
+
+    train: TrainConfig = TrainConfig()
+    mixture: dict[str, float] | None = None
+    """Weight by source, applied to the prepared rows of the round without repeating any; default: all rows."""
+    label: str = Field(default="", max_length=80)
+    """What is special about this trial, in a few words, e.g. ``lr x3``."""
+
+
+class RoundPlan(Record):
+    """One round of experiment as the Researcher designs it."""
+
+    hypothesis: str = Field(min_length=1, max_length=4000)
+    expected_effect: str = Field(default="", max_length=2000)
+    move: str = Field(default="", max_length=80)
+    """The rule or kind of change behind it, e.g. ``probe:learning-rate-up``; bandits count by it."""
+    data: DataRecipe
+    trials: tuple[TrialPlan, ...] = Field(min_length=1, max_length=MAX_TRIALS)
+
+
+def trial_identity(data: DataRecipe, trial: TrialPlan, *, base: str, task: str) -> str:
+    """Return the identity of a trial: equal experiments have equal digests (DESIGN section 6).
+
+    ``base`` and ``task`` are the digests of the base model reference and of the frozen task card. Hypothesis, label,
+    seed and resources are left out on purpose.
+    """
+    mixture = trial.mixture
+    if mixture is not None:
+        total = sum(mixture.values())
+        mixture = {name: weight / total for name, weight in sorted(mixture.items())}
+    return digest(
+        {
+            "data": data.resolved().model_dump(mode="json", exclude={"seed"}),
+            "train": trial.train.resolved().model_dump(mode="json", exclude={"attention"}),
+            "mixture": mixture,
+            "base": base,
+            "task": task,
+        }
+    )

@@ -1,0 +1,71 @@
+"""The frozen configuration of a search (``search.toml``)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from hpc_trex.models.base import Record
+from hpc_trex.models.job import EvalSettings
+from hpc_trex.models.profile import Profile
+
+
+class Budget(Record):
+    """The caps of a search; ``None`` is no cap. A cap stops new rounds and trials, it never kills a running one."""
+
+    max_nodes: int = Field(default=8, ge=1)
+    """Rounds, without the baseline."""
+    gpu_hours: float | None = Field(default=None, gt=0)
+    cpu_hours: float | None = Field(default=None, gt=0)
+    wall_minutes: float | None = Field(default=None, gt=0)
+
+
+class PolicySettings(Record):
+    """Which node is expanded next (DESIGN section 6)."""
+
+    name: Literal["uct", "greedy", "sequential", "random"] = "uct"
+    c: float = Field(default=0.5, ge=0)
+    """Exploration constant of UCT, for rewards between 0 and 1."""
+    widen_k: float = Field(default=2.0, gt=0)
+    widen_alpha: float = Field(default=0.5, gt=0, le=1)
+    """A node may have ``ceil(widen_k * visits ** widen_alpha)`` children."""
+
+
+class ResearcherSettings(Record):
+    """Who designs the rounds."""
+
+    name: Literal["playbook", "tpe", "random"] = "playbook"
+    trials: int = Field(default=2, ge=1, le=5)
+    """Trials a round."""
+
+
+class NoiseSettings(Record):
+    """How the noise floor is measured and the final choice made."""
+
+    floor_repeats: int = Field(default=2, ge=0)
+    """Extra seeds of the first round that beats the baseline: they measure the noise."""
+    final_candidates: int = Field(default=2, ge=1)
+    final_seeds: int = Field(default=3, ge=1)
+    """Seeds that each final candidate has been run with before the choice."""
+
+
+class SearchConfig(Record):
+    """One search: one task, one base model, one tree."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    task: str
+    """As the user typed it: a built-in task's name or the path of a card."""
+    model: str
+    """``builtin:NAME``, a folder or a hub id."""
+    profile: Profile
+    budget: Budget = Budget()
+    policy: PolicySettings = PolicySettings()
+    researcher: ResearcherSettings = ResearcherSettings()
+    noise: NoiseSettings = NoiseSettings()
+    evaluate: EvalSettings = EvalSettings()
+    parallel: int = Field(default=2, ge=1)
+    """Jobs at once."""
+    seed: int = 0
+    default_train: dict[str, object] = {}
+    """Fields of TrainConfig that every plan starts from (task card, then options)."""

@@ -1,0 +1,137 @@
+"""What readers get out of the tree: the records behind ``--json``, the report and the Researcher's context."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from hpc_trex.models.base import Record
+from hpc_trex.models.job import JobResult, Score
+from hpc_trex.models.plan import RoundPlan, TrialPlan
+from hpc_trex.models.states import AttemptState, FailureClass, JobKind, NodeState, SearchState, TrialState
+
+
+class AttemptView(Record):
+    """One job."""
+
+    node: int
+    trial: int
+    attempt: int
+    kind: JobKind
+    token: str
+    state: AttemptState
+    job_id: str | None = None
+    failure: FailureClass | None = None
+    message: str = ""
+    reason: str = ""
+    """The scheduler's own word while it waits, e.g. ``Resources``."""
+    host: str = ""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    gpus: int = 0
+    progress_step: int = 0
+    """The last step that a checkpoint of this attempt holds."""
+    directory: str = ""
+
+
+class TrialView(Record):
+    """One trial with its outcome. ``replicate_of``: the trial whose configuration it repeats with another seed."""
+
+    node: int
+    trial: int
+    state: TrialState
+    kind: JobKind
+    plan: TrialPlan | None = None
+    seed: int = 0
+    identity: str = ""
+    replicate_of: int | None = None
+    reused_from: tuple[int, int] | None = None
+    """(node, trial) whose result was taken over, because it is the same experiment."""
+    score: float | None = None
+    result: JobResult | None = None
+    failure: FailureClass | None = None
+    message: str = ""
+    micro_batch_size: int | None = None
+    """What an OOM repair set it to."""
+
+
+class NodeView(Record):
+    """One round."""
+
+    id: int
+    parent: int | None
+    depth: int
+    state: NodeState
+    plan: RoundPlan | None = None
+    """None for the baseline."""
+    move: str = ""
+    score: float | None = None
+    """Best trial's mean over its seeds."""
+    best_trial: int | None = None
+    reward: float | None = None
+    """The score normalised within the search, 0 to 1; 0 of a charged failure."""
+    visits: int = 0
+    pending: int = 0
+    children: tuple[int, ...] = ()
+    data_from: int | None = None
+    """The node whose prepared data this round uses (itself, or an earlier one with the same recipe)."""
+    failure: FailureClass | None = None
+    message: str = ""
+    report: str = ""
+    """The Researcher's diagnosis."""
+    trials: tuple[TrialView, ...] = ()
+    cost_gpu_hours: float = 0.0
+    cost_cpu_hours: float = 0.0
+    struck: bool = False
+
+
+class Insight(Record):
+    """A lesson, with the nodes that support it."""
+
+    text: str
+    nodes: tuple[int, ...]
+    kind: str = ""
+
+
+class BestView(Record):
+    """The best (or chosen) node against the baseline."""
+
+    node: int
+    trial: int
+    dev: float
+    dev_seeds: int = 1
+    dev_low: float | None = None
+    dev_high: float | None = None
+    test: Score | None = None
+    gain: float | None = None
+
+
+class CostView(Record):
+    """What a search has used so far."""
+
+    gpu_hours: float = 0.0
+    cpu_hours: float = 0.0
+    tokens: int = 0
+    money: float = 0.0
+
+
+class StatusView(Record):
+    """``hpc-trex status --json`` without its ``schema`` key."""
+
+    search: str
+    directory: str
+    task: str
+    model: str
+    state: SearchState
+    message: str = ""
+    nodes: dict[str, int] = {}
+    trials: dict[str, int] = {}
+    baseline: BestView | None = None
+    best: BestView | None = None
+    chosen: BestView | None = None
+    test_difference: Score | None = None
+    """Chosen minus baseline on the sealed test, paired bootstrap."""
+    noise_sd: float | None = None
+    cost: CostView = CostView()
+    max_nodes: int = 0
+    running: tuple[AttemptView, ...] = ()
+    insights: tuple[Insight, ...] = Field(default=())

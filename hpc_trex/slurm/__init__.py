@@ -1,0 +1,1 @@
+"""Where jobs run: the scheduler seam, Slurm through submitit, local processes, profiles."""

@@ -1,0 +1,1 @@
+"""The training stage of a job: base models, loops, checkpoints, attention. Imports torch."""

@@ -1,0 +1,1 @@
+"""The search tree: events, the SQLite store, policies, the Researcher's view, the lease."""
