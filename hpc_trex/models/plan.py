@@ -26,7 +26,7 @@ class DataRecipe(Record):
 
     def resolved(self) -> DataRecipe:
         """Return the same recipe in normal form: mix weights add up to 1, so equal recipes have equal digests."""
-        steps = []
+        steps: list[Step] = []
         for step in self.steps:
             if isinstance(step, Mix):
                 total = sum(step.weights.values())
