@@ -6,6 +6,11 @@ keeps its traceback.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # only for the annotation: the command line must not pay for pydantic here
+    from hpc_trex.models.states import FailureClass
+
 
 class TrexError(Exception):
     """A failure with a fate: one clear message, an optional hint, and an exit code.
@@ -61,3 +66,14 @@ class EnvironmentProblem(TrexError):
     """This machine cannot do it now: disk full, package missing, no network (exit code 8)."""
 
     exit_code = 8
+
+
+class JobFailure(TrexError):
+    """A job cannot go on, and its result will say why: the base of every error that is raised inside a job.
+
+    The worker turns it into ``result.json`` with ``failure``, so that the search knows whether to try again.
+    """
+
+    def __init__(self, message: str, *, failure: FailureClass, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.failure = failure
