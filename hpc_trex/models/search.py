@@ -58,6 +58,10 @@ class SearchConfig(Record):
     """As the user typed it: a built-in task's name or the path of a card."""
     model: str
     """``builtin:NAME``, a folder or a hub id."""
+    model_path: str = ""
+    """The folder that ``model`` was resolved to; empty for a built-in one, which a job makes."""
+    uid: str = ""
+    """Unique over all searches: the prefix of every job's token."""
     profile: Profile
     budget: Budget = Budget()
     policy: PolicySettings = PolicySettings()

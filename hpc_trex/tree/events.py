@@ -35,6 +35,13 @@ class SearchCreated(Record):
     base_digest: str
 
 
+class ConfigChanged(Record):
+    """``resume`` raised a budget or moved the search to another profile."""
+
+    type: Literal["config_changed"] = "config_changed"
+    config: SearchConfig
+
+
 class SearchStateChanged(Record):
     """The search went on, paused, began to finish, or ended."""
 
@@ -201,6 +208,7 @@ class Note(Record):
 
 Event = Annotated[
     SearchCreated
+    | ConfigChanged
     | SearchStateChanged
     | NodeAdded
     | TrialAdded
