@@ -1,0 +1,66 @@
+# make demo: everything set up, then a whole search on this machine.  make test: everything set up, then all tests.
+# Both work on a fresh Debian or Ubuntu with Python 3.11+; see CONTRIBUTING.md for the single parts.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+# Two threads on two busy cores make generation 30 times slower than one (docs/performance.md).
+export OMP_NUM_THREADS = 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PIP_ROOT_USER_ACTION = ignore
+
+.PHONY: help demo test install system lint types unit local cluster docs format clean
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+demo: install ## set up, then run a whole search with no option at all
+	$(BIN)/hpc-trex launch
+
+test: install system lint types unit local cluster ## set up (a real Slurm included), then all tests
+
+install: $(VENV)/.ready ## virtual environment with everything pinned
+
+# torch first and by its exact pin: so pip takes a build that it finds locally, where there is one.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "HPC-TREX needs Python 3.11 or newer: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -y -q python3-venv; } || { echo "Python lacks venv: install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,optuna,dev]'
+	@touch $@
+
+system: ## Slurm and Chromium for the tests, where this is root on Debian or Ubuntu
+	slurm/testcluster/install.sh
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing Chromium for the report's tests" && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium >/dev/null; } || \
+	  { echo "Chromium is missing: install it, the report's tests open a real browser" >&2; exit 1; }
+
+lint: install ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## mypy --strict on the package
+	$(BIN)/mypy
+
+unit: install ## quick tests
+	$(PYTEST) tests/unit -n 2 -q
+
+local: install ## real searches and trainings as local processes
+	$(PYTEST) tests/local -q
+
+cluster: install ## real searches on a real Slurm that the tests start
+	$(PYTEST) tests/cluster -q
+
+docs: install ## refresh the generated pages
+	$(BIN)/python -m hpc_trex.cli.reference > docs/cli.md
+
+format: install ## write as ruff wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and the caches, never a search
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

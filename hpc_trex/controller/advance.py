@@ -1,0 +1,275 @@
+"""Step 2 of a tick: what follows from ended attempts. Idempotent: derived from the records alone, each time anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from hpc_trex.agents.executor import repaired_train
+from hpc_trex.controller.context import Work
+from hpc_trex.errors import EnvironmentProblem
+from hpc_trex.models import (
+    FATES,
+    LIVE,
+    AttemptState,
+    AttemptView,
+    FailureClass,
+    JobKind,
+    JobResult,
+    NodeState,
+    NodeView,
+    SearchState,
+    TrialState,
+    TrialView,
+)
+from hpc_trex.tree.events import NodeEnded, TrialAdded, TrialEnded
+
+#: Attempts of one trial at most, whatever its progress.
+MAX_ATTEMPTS = 20
+#: Attempts in a row without a further checkpoint that are borne where the infrastructure is to blame.
+IDLE_ATTEMPTS = 3
+
+
+class Ready(NamedTuple):
+    """A job that can be submitted now. Trial 0 is the preparation of the node."""
+
+    node: int
+    trial: int
+    kind: JobKind
+    attempt: int
+    micro_batch_size: int | None = None
+
+
+def advance(work: Work) -> list[Ready]:
+    """Settle what is settled and return the jobs that are ready, preparations and the oldest rounds first."""
+    ready: list[Ready] = []
+    for node in work.store.node_ids(NodeState.PENDING):
+        ready.extend(_advance_node(work, node))
+    pending = set(work.store.node_ids(NodeState.PENDING))
+    for trial in work.store.trials(TrialState.PLANNED, TrialState.ACTIVE):
+        if trial.node not in pending:  # repeats and the sealed test of a finished round
+            ready.extend(_advance_trial(work, trial, prepared=True))
+    # Two rounds may wait for one preparation: each of them asks for it.
+    return sorted(set(ready), key=lambda item: (item.kind is not JobKind.TEST, item.node, item.trial))
+
+
+def _advance_node(work: Work, node: int) -> Iterator[Ready]:
+    view = work.store.node(node)
+    _add_missing_trials(work, view)
+    prepared, wanted = _preparation(work, view)
+    if wanted is not None:
+        yield wanted
+    view = work.store.node(node)
+    if view.state is not NodeState.PENDING:
+        return
+    for trial in view.trials:
+        yield from _advance_trial(work, trial, prepared=prepared)
+    _end_node_if_over(work, node)
+
+
+def _add_missing_trials(work: Work, view: NodeView) -> None:
+    """Add the trials of a plan that a controller did not live to add."""
+    from hpc_trex.controller.design import planned_trial
+
+    if view.plan is None:
+        if not view.trials:
+            work.record(TrialAdded(node=view.id, trial=1, kind=JobKind.BASELINE, seed=work.config.seed))
+        return
+    present = {trial.trial for trial in view.trials}
+    for number, plan in enumerate(view.plan.trials, 1):
+        if number not in present:
+            work.record(planned_trial(work, view.id, number, view.plan.data, plan))
+
+
+def _preparation(work: Work, view: NodeView) -> tuple[bool, Ready | None]:
+    """Tell whether the round's data (the root's base model) are there; else return the job that makes them."""
+    if view.id == 0 and work.config.model_path:
+        return True, None
+    owner = view.id if view.data_from is None else view.data_from
+    last = work.store.preparation(owner)
+    if last is not None and last.state is AttemptState.SUCCEEDED:
+        return True, None
+    if last is not None and last.state in LIVE:
+        return False, None
+    if owner != view.id and work.store.node(owner).state is NodeState.PENDING:
+        return False, None  # the owner's own turn submits it, or ends this round with it
+    if last is None or _may_retry(work, owner, 0, last):
+        kind = JobKind.BASE if view.id == 0 else JobKind.PREPARE
+        return False, Ready(owner, 0, kind, len(work.store.attempts(owner, 0)) + 1)
+    _fail_round(work, view, last)
+    return False, None
+
+
+def _fail_round(work: Work, view: NodeView, last: AttemptView) -> None:
+    """End a round whose preparation failed for good, and all its trials."""
+    failure = last.failure or FailureClass.LOST
+    for trial in view.trials:
+        if trial.state in (TrialState.PLANNED, TrialState.ACTIVE):
+            _end_trial_failed(work, trial, failure, f"preparation failed: {last.message}")
+    _end_node_if_over(work, view.id)
+
+
+def _advance_trial(work: Work, trial: TrialView, *, prepared: bool) -> Iterator[Ready]:
+    if trial.state not in (TrialState.PLANNED, TrialState.ACTIVE):
+        return
+    if trial.reused_from is not None:
+        _take_over(work, trial, work.store.trial(*trial.reused_from))
+        return
+    attempts = work.store.attempts(trial.node, trial.trial)
+    last = attempts[-1] if attempts else None
+    if last is None:
+        if prepared:
+            yield Ready(trial.node, trial.trial, trial.kind, 1)
+        return
+    if last.state in LIVE:
+        return
+    if last.state is AttemptState.SUCCEEDED:
+        _end_trial_done(work, trial, last)
+        return
+    if not _may_retry(work, trial.node, trial.trial, last):
+        _end_trial_failed(work, trial, last.failure or FailureClass.LOST, last.message)
+        return
+    change = _repair(work, trial, last)
+    if last.failure is FailureClass.OOM and change is None:
+        _end_trial_failed(work, trial, FailureClass.OOM, last.message)
+        return
+    yield Ready(trial.node, trial.trial, trial.kind, last.attempt + 1, change)
+
+
+def _repair(work: Work, trial: TrialView, last: AttemptView) -> int | None:
+    """Return the micro-batch of the next attempt: halved after an OOM, else what the last repair set."""
+    if last.failure is not FailureClass.OOM or trial.plan is None:
+        return trial.micro_batch_size
+    train = trial.plan.train
+    if trial.micro_batch_size is not None:
+        train = train.model_copy(update={"micro_batch_size": trial.micro_batch_size})
+    repaired = repaired_train(train, FailureClass.OOM, work.config.profile.train.processes)
+    return repaired.micro_batch_size if repaired else None
+
+
+def _may_retry(work: Work, node: int, trial: int, last: AttemptView) -> bool:
+    """Tell whether another attempt follows (DESIGN section 7); an environment that stays broken stops the search."""
+    failure = last.failure or FailureClass.LOST
+    attempts = work.store.attempts(node, trial)
+    if failure is FailureClass.ENVIRONMENT:
+        return _environment_retry(work, node, trial, last)
+    if len(attempts) >= MAX_ATTEMPTS:
+        return False
+    fate = FATES[failure]
+    if fate.retries >= 0:
+        return sum(1 for attempt in attempts if attempt.failure is failure) <= fate.retries
+    if failure is FailureClass.TIMEOUT:
+        return _idle(attempts) == 0
+    return _idle(attempts) < IDLE_ATTEMPTS
+
+
+def _idle(attempts: list[AttemptView]) -> int:
+    """Return how many attempts at the end of the chain got no further than those before them."""
+    best, idle = 0, 0
+    for attempt in attempts:
+        idle = 0 if attempt.progress_step > best else idle + 1
+        best = max(best, attempt.progress_step)
+    return idle
+
+
+def _environment_retry(work: Work, node: int, trial: int, last: AttemptView) -> bool:
+    seen = work.outages.setdefault((node, trial), 0)
+    if seen >= FATES[FailureClass.ENVIRONMENT].retries:
+        work.outages.pop((node, trial))
+        work.change_state(SearchState.PAUSED, f"the environment failed: {last.message}")
+        raise EnvironmentProblem(
+            f"job {last.token} failed {seen + 1} times because of its environment: {last.message}",
+            hint=f"correct it, then: hpc-trex resume {work.paths.root}",
+        )
+    work.outages[(node, trial)] = seen + 1
+    return True
+
+
+def _end_trial_done(work: Work, trial: TrialView, last: AttemptView) -> None:
+    from hpc_trex.files import read_record
+
+    result = read_record(work.attempt_paths(last).result, JobResult)
+    if result is None:
+        # The file was read once (the attempt is recorded as succeeded) and is gone since.
+        _end_trial_failed(work, trial, FailureClass.LOST, "its result file was removed")
+        return
+    main = result.scores.get("main") or result.scores.get("chosen")
+    work.record(
+        TrialEnded(
+            node=trial.node,
+            trial=trial.trial,
+            state=TrialState.DONE,
+            score=main.value if main else None,
+            result=result.model_copy(update={"curve": (), "data_manifest": None}),
+        )
+    )
+    if main is not None and trial.kind is not JobKind.TEST:
+        interval = f"[{main.low:.3f}, {main.high:.3f}]"
+        work.say(f"node {trial.node} trial {trial.trial}: {main.metric} {main.value:.3f} {interval}{_label(trial)}")
+
+
+def _label(trial: TrialView) -> str:
+    if trial.replicate_of is not None:
+        return f" (repeat of trial {trial.replicate_of}, seed {trial.seed})"
+    return f" ({trial.plan.label})" if trial.plan and trial.plan.label else ""
+
+
+def _end_trial_failed(work: Work, trial: TrialView, failure: FailureClass, message: str) -> None:
+    state = TrialState.CANCELLED if failure is FailureClass.CANCELLED else TrialState.FAILED
+    work.record(TrialEnded(node=trial.node, trial=trial.trial, state=state, failure=failure, message=message))
+    work.say(f"node {trial.node} trial {trial.trial}: {failure.value} {message.splitlines()[0] if message else ''}")
+
+
+def _take_over(work: Work, trial: TrialView, source: TrialView) -> None:
+    """End a trial that is the same experiment as an earlier one, once that one is over."""
+    if source.state is TrialState.DONE:
+        work.record(
+            TrialEnded(
+                node=trial.node, trial=trial.trial, state=TrialState.DONE, score=source.score, result=source.result
+            )
+        )
+        work.say(f"node {trial.node} trial {trial.trial}: same as node {source.node} trial {source.trial}")
+    elif source.state in (TrialState.FAILED, TrialState.CANCELLED):
+        _end_trial_failed(work, trial, source.failure or FailureClass.LOST, f"same as node {source.node}")
+
+
+def _end_node_if_over(work: Work, node: int) -> None:
+    view = work.store.node(node)
+    planned = [trial for trial in view.trials if trial.kind is not JobKind.TEST and trial.replicate_of is None]
+    open_states = (TrialState.PLANNED, TrialState.ACTIVE)
+    if not planned or any(trial.state in open_states for trial in view.trials) or view.state is not NodeState.PENDING:
+        return
+    best = best_trial(view, higher=work.card.metric.higher_is_better)
+    if best is not None:
+        work.record(NodeEnded(node=node, state=NodeState.DONE, score=best[1], best_trial=best[0]))
+        return
+    failures = [trial.failure for trial in planned if trial.failure is not None]
+    charged = [failure for failure in failures if FATES[failure].charged]
+    failure = (charged or failures or [FailureClass.LOST])[0]
+    cancelled = all(item is FailureClass.CANCELLED for item in failures)
+    work.record(
+        NodeEnded(
+            node=node,
+            state=NodeState.CANCELLED if cancelled else NodeState.FAILED,
+            failure=failure,
+            charged=bool(charged),
+            message=planned[0].message,
+        )
+    )
+
+
+def best_trial(view: NodeView, *, higher: bool) -> tuple[int, float] | None:
+    """Return (trial, mean score over its seeds) of the round's best planned trial; None when none has a score."""
+    means = {}
+    for trial in view.trials:
+        if trial.replicate_of is None and trial.kind is not JobKind.TEST and trial.score is not None:
+            scores = [trial.score] + [
+                other.score
+                for other in view.trials
+                if other.replicate_of == trial.trial and other.score is not None
+            ]
+            means[trial.trial] = sum(scores) / len(scores)
+    if not means:
+        return None
+    best = (max if higher else min)(means, key=lambda number: (means[number], -number if higher else number))
+    return best, means[best]

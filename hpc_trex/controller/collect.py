@@ -1,0 +1,127 @@
+"""Step 1 of a tick: what became of the jobs. The result file speaks first, then the scheduler (DESIGN section 8)."""
+
+from __future__ import annotations
+
+from hpc_trex.controller.context import Work
+from hpc_trex.files import read_record
+from hpc_trex.models import AttemptState, AttemptView, FailureClass, Heartbeat, JobResult
+from hpc_trex.slurm.failures import classify
+from hpc_trex.slurm.scheduler import JobRef, JobState, JobStatus
+from hpc_trex.tree.events import AttemptEnded, AttemptQueued, AttemptRunning
+
+#: A job that is over without a result is believed to be so after this many looks in a row that agree.
+AGREEING_LOOKS = 2
+LOG_TAIL_BYTES = 20_000
+
+
+def collect(work: Work) -> bool:
+    """Record every change of a live attempt; return whether there was one."""
+    live = work.store.live_attempts()
+    if not live:
+        return False
+    waiting = [attempt for attempt in live if not _take_result(work, attempt)]
+    changed = len(waiting) < len(live)
+    if not waiting:
+        return changed
+    statuses = work.scheduler.poll([_ref(work, attempt) for attempt in waiting])
+    for attempt in waiting:
+        changed = _apply(work, attempt, statuses[attempt.token]) or changed
+    return changed
+
+
+def _ref(work: Work, attempt: AttemptView) -> JobRef:
+    return JobRef(attempt.token, attempt.job_id, work.paths.root / attempt.directory)
+
+
+def _take_result(work: Work, attempt: AttemptView) -> bool:
+    """Record the attempt's result if its file is there; a file of another attempt, or half a file, is none."""
+    result = read_record(work.attempt_paths(attempt).result, JobResult)
+    if result is None or result.token != attempt.token:
+        return False
+    work.suspects.pop(attempt.token, None)
+    work.record(
+        AttemptEnded(
+            token=attempt.token,
+            succeeded=result.state == "succeeded",
+            result=result.model_copy(update={"curve": (), "data_manifest": None}),
+            failure=result.failure,
+            message=result.message,
+            seconds=result.seconds,
+            cpu_seconds=result.cpu_seconds,
+            gpus=result.gpus,
+            progress_step=result.steps,
+        )
+    )
+    return True
+
+
+def _apply(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
+    """Record what the scheduler says of an attempt that has no result yet; return whether anything was recorded."""
+    if status.state is JobState.UNKNOWN:
+        return False
+    if status.state in (JobState.QUEUED, JobState.RUNNING):
+        work.suspects.pop(attempt.token, None)
+        return _record_live(work, attempt, status)
+    # The job may have written its result between our look at the file and the scheduler's answer.
+    if _take_result(work, attempt):
+        return True
+    looks = work.suspects.get(attempt.token, 0) + 1
+    work.suspects[attempt.token] = looks
+    if looks < AGREEING_LOOKS:
+        return False
+    if status.state is JobState.ABSENT and attempt.state is AttemptState.INTENT:
+        return False  # never submitted, or not yet: submit.resubmit decides
+    return _record_lost(work, attempt, status)
+
+
+def _record_live(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
+    changed = False
+    if attempt.state is AttemptState.INTENT and status.job_id:
+        work.record(AttemptQueued(token=attempt.token, job_id=status.job_id))
+        changed = True
+    if status.state is JobState.RUNNING and attempt.state is not AttemptState.RUNNING:
+        work.record(AttemptRunning(token=attempt.token, host=status.host))
+        changed = True
+    return changed
+
+
+def _record_lost(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
+    """Record a job that ended, or vanished, without a result."""
+    paths = work.attempt_paths(attempt)
+    failure, message = classify(status, _tail(paths.stdout) + _tail(paths.stderr))
+    beat = read_record(paths.heartbeat, Heartbeat)
+    has_checkpoint = paths.checkpoints.is_dir() and any(paths.checkpoints.iterdir())
+    work.suspects.pop(attempt.token, None)
+    work.record(
+        AttemptEnded(
+            token=attempt.token,
+            succeeded=False,
+            failure=failure,
+            message=message,
+            seconds=beat.seconds if beat else 0.0,
+            gpus=attempt.gpus,
+            progress_step=beat.step if beat and has_checkpoint else 0,
+        )
+    )
+    return True
+
+
+def _tail(path: object) -> str:
+    """Return the end of a log, for a person and for the classifier; empty when there is none."""
+    from pathlib import Path
+
+    log = Path(str(path))
+    try:
+        with log.open("rb") as handle:
+            handle.seek(0, 2)
+            handle.seek(max(0, handle.tell() - LOG_TAIL_BYTES))
+            return handle.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def cancelled(attempt: AttemptView, message: str) -> AttemptEnded:
+    """Return the event of an attempt that a person cancelled."""
+    return AttemptEnded(
+        token=attempt.token, succeeded=False, failure=FailureClass.CANCELLED, message=message, gpus=attempt.gpus
+    )

@@ -1,0 +1,123 @@
+"""Steps 3 and 4 of a tick: choose a round to expand, have the next one designed, and add it to the tree."""
+
+from __future__ import annotations
+
+from hpc_trex.agents.protocol import NothingToPropose
+from hpc_trex.agents.reviewer import review
+from hpc_trex.controller import budget
+from hpc_trex.controller.context import Work
+from hpc_trex.files import write_record
+from hpc_trex.models import (
+    DataRecipe,
+    JobKind,
+    NodeState,
+    RoundPlan,
+    SearchState,
+    TrialPlan,
+    digest,
+    trial_identity,
+)
+from hpc_trex.tree.events import NodeAdded, TrialAdded
+from hpc_trex.tree.policies import POLICIES
+
+#: Proposals for one parent before another parent is tried.
+PROPOSALS = 3
+
+
+def design(work: Work, ready: int) -> int:
+    """Add rounds until the free slots have work; return how many were added.
+
+    ``ready`` is the number of jobs that could be submitted now. A search that has all its rounds, or reached a cap,
+    goes on to its end.
+    """
+    if work.store.state()[0] is not SearchState.RUNNING:
+        return 0
+    added = 0
+    while len(work.store.live_attempts()) + ready + added < work.config.parallel:
+        if _no_more_rounds(work) or not _add_round(work):
+            break
+        added += 1
+    return added
+
+
+def _no_more_rounds(work: Work) -> bool:
+    """Begin to finish when the rounds are used up, or a cap is reached."""
+    rounds = work.store.next_node() - 1
+    why = f"all {rounds} rounds are designed" if rounds >= work.config.budget.max_nodes else budget.reached(work)
+    if why:
+        work.change_state(SearchState.FINISHING, why)
+    return bool(why)
+
+
+def _add_round(work: Work) -> bool:
+    """Design one round from the node that the policy picks; return False when there is none to be had now."""
+    policy = POLICIES[work.config.policy.name]
+    barren: set[int] = set()
+    rng = work.rng("select")
+    while True:
+        parent = policy.select(work.store.stats(), work.config.policy, rng, frozenset(barren))
+        if parent is None:
+            break
+        plan = _accepted_plan(work, parent)
+        if plan is not None:
+            add_node(work, parent, plan)
+            return True
+        barren.add(parent)
+    if barren and not work.store.node_ids(NodeState.PENDING):
+        work.change_state(SearchState.FINISHING, "the Researcher has no further idea for any round")
+    return False
+
+
+def _accepted_plan(work: Work, parent: int) -> RoundPlan | None:
+    """Return a plan that the Reviewer accepts and that is not known yet; None when the Researcher has none."""
+    for number in range(PROPOSALS):
+        seed = work.rng(f"propose/{parent}/{number}").getrandbits(32)
+        try:
+            plan = work.researcher.propose(work.view, parent, seed=seed)
+        except NothingToPropose:
+            return None
+        if work.view.is_known(plan):
+            continue
+        refusals = review(plan, work.view)
+        if not refusals:
+            return plan
+        work.note(f"the Reviewer refused a plan of {work.researcher.name}: {'; '.join(refusals)}", parent)
+    return None
+
+
+def add_node(work: Work, parent: int, plan: RoundPlan) -> int:
+    """Record a new round with its trials and write its ``plan.json``; return its number."""
+    node = work.store.next_node()
+    recipe = digest(plan.data.resolved())
+    earlier = work.store.find_recipe(recipe)
+    work.record(
+        NodeAdded(
+            node=node,
+            parent=parent,
+            plan=plan,
+            recipe_digest=recipe,
+            data_from=node if earlier is None else earlier,
+        )
+    )
+    for number, trial in enumerate(plan.trials, 1):
+        work.record(planned_trial(work, node, number, plan.data, trial))
+    work.paths.node(node).mkdir(parents=True, exist_ok=True)
+    write_record(work.paths.plan(node), plan)
+    work.say(f"node {node} from node {parent}: {plan.hypothesis.splitlines()[0]}")
+    return node
+
+
+def planned_trial(work: Work, node: int, number: int, data: DataRecipe, plan: TrialPlan) -> TrialAdded:
+    """Return the event of a planned trial; it takes over the result of the same experiment where there is one."""
+    created = work.store.created
+    identity = trial_identity(data, plan, base=created.base_digest, task=created.task_digest)
+    same = work.store.find_identity(identity)
+    return TrialAdded(
+        node=node,
+        trial=number,
+        kind=JobKind.TRAIN,
+        plan=plan,
+        seed=work.config.seed,
+        identity=identity,
+        reused_from=(same.node, same.trial) if same is not None else None,
+    )

@@ -1,0 +1,238 @@
+"""The tick, and the loop around it. Foreground, background and cron are only different ways to call ``tick``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from hpc_trex.agents.protocol import Sample
+from hpc_trex.agents.registry import make_researcher
+from hpc_trex.controller.advance import advance
+from hpc_trex.controller.collect import cancelled, collect
+from hpc_trex.controller.context import Work
+from hpc_trex.controller.design import design
+from hpc_trex.controller.finish import finish, measure_noise_floor, rescore
+from hpc_trex.controller.submit import submit
+from hpc_trex.errors import EnvironmentProblem
+from hpc_trex.layout import SearchPaths
+from hpc_trex.models import (
+    AttemptState,
+    JobKind,
+    NodeState,
+    NodeView,
+    Profile,
+    SearchConfig,
+    SearchState,
+    TaskCard,
+    TrialState,
+)
+from hpc_trex.slurm.profiles import make_scheduler
+from hpc_trex.slurm.scheduler import JobRef
+from hpc_trex.tree.context import StoreView
+from hpc_trex.tree.events import ConfigChanged, NodeAdded, NodeDiagnosed, TrialEnded
+from hpc_trex.tree.lease import Lease
+from hpc_trex.tree.snapshot import publish
+from hpc_trex.tree.store import Store
+
+OVER = (SearchState.DONE, SearchState.FAILED, SearchState.CANCELLED)
+SAMPLES_READ = 2000
+
+
+class TickReport(NamedTuple):
+    """What one tick did, for a person."""
+
+    state: SearchState
+    lines: list[str]
+    finished: bool
+    live: int
+
+
+class Controller:
+    """The only writer of a search while it holds the lease. Closing it never cancels a job."""
+
+    def __init__(self, paths: SearchPaths, *, config: SearchConfig | None = None) -> None:
+        """Take the lease and open the search; ``config`` replaces the frozen one (``resume`` with options).
+
+        Raises LeaseHeld when another controller works on it, EnvironmentProblem when its files are damaged.
+        """
+        self.paths = paths
+        self.lease = Lease(paths)
+        self.lease.acquire()
+        try:
+            self.store = Store.open(paths)
+            self.work = self._open(config)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, config: SearchConfig | None) -> Work:
+        if config is not None and config != self.store.config:
+            self.store.record(ConfigChanged(config=config))
+        current = self.store.config
+        card = TaskCard.model_validate_json(self.paths.card.read_bytes())
+        rows = {name: _count_lines(self.paths.sources / f"{name}.jsonl") for name in card.sources}
+        return Work(
+            paths=self.paths,
+            store=self.store,
+            scheduler=make_scheduler(current.profile),
+            researcher=make_researcher(current.researcher),
+            view=StoreView(self.store, card, rows),
+        )
+
+    def __enter__(self) -> Controller:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def profile(self) -> Profile:
+        """The profile that the search runs on."""
+        return self.store.config.profile
+
+    def start(self) -> None:
+        """Set a new, paused or finishing search going again; a search that is over stays so."""
+        if self.store.state()[0] is SearchState.PAUSED:
+            resumed = SearchState.FINISHING if self.store.chosen() is not None else SearchState.RUNNING
+            self.work.change_state(resumed)
+        for view in self.work.view.nodes():
+            if view.state in (NodeState.DONE, NodeState.FAILED) and not view.report:
+                self._diagnose(view.id)
+
+    def tick(self) -> TickReport:
+        """Do one short pass: collect, diagnose, select, design, submit. May be killed at any instruction."""
+        work = self.work
+        work.lines = []
+        self.lease.check()
+        try:
+            self._obey()
+            if self.store.state()[0] not in OVER:
+                self._pass(work)
+        finally:
+            state = self.store.state()[0]
+            publish(self.store, force=state in OVER or state is SearchState.PAUSED)
+        return TickReport(state, list(work.lines), state in (*OVER, SearchState.PAUSED), len(self.store.live_attempts()))
+
+    def _pass(self, work: Work) -> None:
+        if self.store.next_node() == 0:
+            work.record(NodeAdded(node=0, parent=None, plan=None))
+        collect(work)
+        before = set(self.store.node_ids(NodeState.PENDING))
+        ready = advance(work)
+        for node in sorted(before - set(self.store.node_ids(NodeState.PENDING))):
+            self._diagnose(node)
+        if self._baseline_failed():
+            return
+        rescore(work)
+        measure_noise_floor(work)
+        ready = advance(work)
+        if design(work, len(ready)):
+            ready = advance(work)
+        finish(work)
+        if self.store.state()[0] not in OVER:
+            submit(work, advance(work))
+
+    def _baseline_failed(self) -> bool:
+        root = self.store.node(0)
+        if root.state not in (NodeState.FAILED, NodeState.CANCELLED):
+            return False
+        why = root.trials[0].message if root.trials else root.message
+        self.work.change_state(SearchState.FAILED, f"the baseline could not be evaluated: {why}")
+        return True
+
+    def _diagnose(self, node: int) -> None:
+        """Have the Researcher read a finished round."""
+        view = self.store.node(node)
+        if view.state not in (NodeState.DONE, NodeState.FAILED):
+            return
+        diagnosis = self.work.researcher.diagnose(self.work.view, view, self._samples(view))
+        self.work.record(NodeDiagnosed(node=node, report=diagnosis.report, insights=tuple(diagnosis.insights)))
+        score = "" if view.score is None else f" score {view.score:.3f}"
+        self.work.say(f"node {node} {view.state.value}{score}: {diagnosis.report.splitlines()[0]}")
+
+    def _samples(self, view: NodeView) -> Iterator[Sample]:
+        """Yield the evaluated dev rows of the round's best trial."""
+        if view.best_trial is None:
+            return
+        trial = next(item for item in view.trials if item.trial == view.best_trial)
+        if trial.result is None or trial.result.samples is None or trial.kind is JobKind.TEST:
+            return
+        with Path(trial.result.samples).open(encoding="utf-8") as lines:
+            for _, line in zip(range(SAMPLES_READ), lines, strict=False):
+                row = json.loads(line)
+                yield Sample(
+                    row["row_id"], row["prompt"], row["answer"], row["reference"], row["score"], tuple(row["flags"])
+                )
+
+    def _obey(self) -> None:
+        """Carry out what ``hpc-trex cancel`` asked of a running controller."""
+        request = self.paths.stop_request
+        if not request.exists():
+            return
+        wanted = json.loads(request.read_text())
+        if wanted.get("action") == "cancel":
+            self.cancel(wanted.get("node"))
+        request.unlink()
+
+    def cancel(self, node: int | None = None) -> list[str]:
+        """End the jobs of one round, or of the whole search, for good; return what was done, in plain lines."""
+        work = self.work
+        if node is not None:
+            self.store.node(node)
+        attempts = [item for item in self.store.live_attempts() if node is None or item.node == node]
+        refs = [JobRef(item.token, item.job_id, self.paths.root / item.directory) for item in attempts]
+        work.scheduler.cancel(refs)
+        for item in attempts:
+            work.record(cancelled(item, "cancelled by the user"))
+            was = "running" if item.state is AttemptState.RUNNING else "waiting"
+            work.say(f"node {item.node} trial {item.trial}: {was} job {item.job_id or item.token} cancelled")
+        for trial in self.store.trials(TrialState.PLANNED, TrialState.ACTIVE):
+            if node is None or trial.node == node:
+                work.record(
+                    TrialEnded(
+                        node=trial.node,
+                        trial=trial.trial,
+                        state=TrialState.CANCELLED,
+                        failure="CANCELLED",
+                        message="cancelled by the user",
+                    )
+                )
+        advance(work)
+        if node is None and self.store.state()[0] not in OVER:
+            work.change_state(SearchState.CANCELLED, "cancelled by the user")
+        publish(self.store, force=True)
+        return list(work.lines)
+
+    def run(self, on_tick: Callable[[TickReport], None], *, once: bool = False) -> SearchState:
+        """Tick until the search is over or paused (or once); ``on_tick`` is told of each pass.
+
+        Raises EnvironmentProblem or ClusterRefused when the search paused because something must be mended first.
+        """
+        self.start()
+        while True:
+            report = self.tick()
+            on_tick(report)
+            if report.finished or once:
+                return report.state
+            time.sleep(self.profile.poll_seconds)
+
+    def close(self) -> None:
+        """Close the database and give the lease back."""
+        store = getattr(self, "store", None)
+        if store is not None:
+            store.close()
+        self.lease.release()
+
+
+def _count_lines(path: Path) -> int:
+    try:
+        with path.open("rb") as handle:
+            return sum(1 for _ in handle)
+    except FileNotFoundError as error:
+        raise EnvironmentProblem(f"{path} is missing", hint="the search directory is incomplete; restore it") from error

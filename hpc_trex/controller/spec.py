@@ -1,0 +1,89 @@
+"""What one job is told: its ``spec.json`` and the resources it asks for."""
+
+from __future__ import annotations
+
+from hpc_trex.controller.advance import Ready
+from hpc_trex.controller.context import Work
+from hpc_trex.errors import TrexError
+from hpc_trex.models import JobKind, JobSpec, ModelRef, Resources, TrainConfig
+
+
+def resources_of(work: Work, kind: JobKind) -> Resources:
+    """Return what the profile asks for a job of this kind."""
+    profile = work.config.profile
+    if kind is JobKind.PREPARE:
+        return profile.prepare
+    if kind in (JobKind.BASELINE, JobKind.TEST):
+        return profile.evaluate
+    if kind is JobKind.BASE:
+        return profile.train.model_copy(update={"nodes": 1, "processes_per_node": 1})
+    return profile.train
+
+
+def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
+    """Return the spec of a job. Only a job of kind ``test`` is told where the sealed test lies."""
+    config, paths = work.config, work.paths
+    node = work.store.node(item.node)
+    attempt = paths.attempt(item.node, item.trial, item.attempt)
+    base = work.base() or ModelRef(name=config.model, path="")
+    owner = item.node if node.data_from is None else node.data_from
+    spec = JobSpec(
+        kind=item.kind,
+        token=token,
+        search=config.name,
+        node=item.node,
+        trial=item.trial,
+        attempt=item.attempt,
+        attempt_dir=str(attempt.root),
+        task_card=str(paths.card),
+        sources={name: str(paths.sources / f"{name}.jsonl") for name in work.card.sources},
+        block_rows=(str(paths.block),),
+        base=base,
+        evaluate=config.evaluate,
+        seed=config.seed,
+        resources=resources_of(work, item.kind),
+        cache_dir=str(work.cache),
+    )
+    if item.kind is JobKind.PREPARE:
+        assert node.plan is not None
+        return spec.model_copy(update={"data": node.plan.data, "data_dir": str(paths.data(item.node))})
+    if item.kind is JobKind.BASELINE:
+        return spec.model_copy(update={"eval_rows": str(paths.dev)})
+    if item.kind is JobKind.TRAIN:
+        trial = work.store.trial(item.node, item.trial)
+        assert trial.plan is not None
+        return spec.model_copy(
+            update={
+                "eval_rows": str(paths.dev),
+                "data_dir": str(paths.data(owner)),
+                "train": _train(trial.plan.train, item.micro_batch_size),
+                "mixture": trial.plan.mixture,
+                "seed": trial.seed,
+                "resume_from": tuple(
+                    str(paths.attempt(item.node, item.trial, earlier).checkpoints) for earlier in range(1, item.attempt)
+                ),
+            }
+        )
+    if item.kind is JobKind.TEST:
+        return spec.model_copy(
+            update={"eval_rows": str(paths.test), "compare": {"base": base, "chosen": _chosen(work, item.node, base)}}
+        )
+    return spec
+
+
+def _train(train: TrainConfig, micro_batch_size: int | None) -> TrainConfig:
+    return train if micro_batch_size is None else train.model_copy(update={"micro_batch_size": micro_batch_size})
+
+
+def _chosen(work: Work, node: int, base: ModelRef) -> ModelRef:
+    """Return the chosen trial's model; the base where the baseline itself was chosen."""
+    chosen = work.store.chosen()
+    assert chosen is not None
+    if node == 0:
+        return base
+    trial = work.store.trial(chosen.node, chosen.trial)
+    if trial.reused_from is not None:
+        trial = work.store.trial(*trial.reused_from)
+    if trial.result is None or trial.result.model is None:
+        raise TrexError(f"the chosen trial (node {node} trial {chosen.trial}) has no model on record")
+    return trial.result.model

@@ -1,0 +1,111 @@
+"""Step 5 of a tick: start jobs, exactly once each (DESIGN section 8).
+
+Order: folder and ``spec.json`` on disk, the intent with its token in the log, the submit, the job id in the log. A
+controller that dies in between leaves an intent; its successor asks the scheduler for the token first and submits
+again, under the same token, only when the scheduler has twice said that it knows no such job. The job itself claims
+its folder, so even a double could not run twice.
+"""
+
+from __future__ import annotations
+
+import time
+
+from hpc_trex.controller.advance import Ready
+from hpc_trex.controller.budget import reserve_allows
+from hpc_trex.controller.collect import AGREEING_LOOKS
+from hpc_trex.controller.context import Work
+from hpc_trex.controller.spec import job_spec, resources_of
+from hpc_trex.errors import ClusterRefused
+from hpc_trex.files import write_record
+from hpc_trex.models import AttemptState, AttemptView, JobKind, SearchState
+from hpc_trex.slurm.scheduler import JobRequest, SubmitRefused, SubmitUnavailable
+from hpc_trex.tree.events import AttemptIntended, AttemptQueued
+
+FIRST_PAUSE = 5.0
+LONGEST_PAUSE = 300.0
+
+
+def submit(work: Work, ready: list[Ready]) -> int:
+    """Submit what the free slots and the budget bear; return how many jobs were started."""
+    if time.monotonic() < work.not_before:
+        return 0
+    started = _resubmit(work)
+    free = work.config.parallel - len(work.store.live_attempts())
+    for item in ready:
+        if free <= 0 or time.monotonic() < work.not_before:
+            break
+        if item.kind is not JobKind.TEST and not reserve_allows(work, resources_of(work, item.kind)):
+            continue
+        started += _start(work, item)
+        free -= 1
+    return started
+
+
+def _resubmit(work: Work) -> int:
+    """Submit the intents that the scheduler does not know, twice confirmed."""
+    started = 0
+    for attempt in work.store.live_attempts():
+        if attempt.state is AttemptState.INTENT and work.suspects.get(attempt.token, 0) >= AGREEING_LOOKS:
+            work.suspects.pop(attempt.token)
+            item = Ready(attempt.node, attempt.trial, attempt.kind, attempt.attempt, _micro_batch(work, attempt))
+            started += _hand_over(work, item, attempt.token)
+    return started
+
+
+def _micro_batch(work: Work, attempt: AttemptView) -> int | None:
+    return work.store.trial(attempt.node, attempt.trial).micro_batch_size if attempt.trial else None
+
+
+def _start(work: Work, item: Ready) -> int:
+    token = f"{work.config.uid}-n{item.node}-t{item.trial}-a{item.attempt}"
+    paths = work.paths.attempt(item.node, item.trial, item.attempt)
+    paths.root.mkdir(parents=True, exist_ok=True)
+    resources = resources_of(work, item.kind)
+    work.record(
+        AttemptIntended(
+            node=item.node,
+            trial=item.trial,
+            attempt=item.attempt,
+            kind=item.kind,
+            token=token,
+            directory=str(paths.root.relative_to(work.paths.root)),
+            gpus=resources.gpus,
+            minutes=resources.minutes,
+            micro_batch_size=item.micro_batch_size,
+        )
+    )
+    return _hand_over(work, item, token)
+
+
+def _hand_over(work: Work, item: Ready, token: str) -> int:
+    """Give one intended job to the scheduler; return 1 when it has it."""
+    paths = work.paths.attempt(item.node, item.trial, item.attempt)
+    write_record(paths.spec, job_spec(work, item, token), mode=0o600)
+    request = JobRequest(token, paths.root, paths.spec, item.kind, resources_of(work, item.kind))
+    try:
+        job_id = work.scheduler.submit(request)
+    except SubmitUnavailable as error:
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**work.submit_failures)
+        work.submit_failures += 1
+        work.not_before = time.monotonic() + pause
+        work.note(f"the scheduler takes no jobs now ({error.message}); next try in {pause:.0f} s", item.node)
+        return 0
+    except SubmitRefused as error:
+        work.change_state(SearchState.PAUSED, f"the scheduler refused a job: {error.message}")
+        raise ClusterRefused(
+            error.message, hint=error.hint or f"correct the profile, then: hpc-trex resume {work.paths.root}"
+        ) from error
+    work.submit_failures = 0
+    work.record(AttemptQueued(token=token, job_id=job_id))
+    work.say(f"node {item.node} {_what(item)}: job {job_id}" + (f", attempt {item.attempt}" if item.attempt > 1 else ""))
+    return 1
+
+
+def _what(item: Ready) -> str:
+    names = {
+        JobKind.BASE: "base model",
+        JobKind.PREPARE: "data",
+        JobKind.BASELINE: "baseline evaluation",
+        JobKind.TEST: "sealed test",
+    }
+    return names.get(item.kind, f"trial {item.trial}")

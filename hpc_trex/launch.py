@@ -1,0 +1,208 @@
+"""From what a user typed to a search directory: resolve, check, show the plan, then create.
+
+``plan_launch`` creates nothing, so that ``--dry-run`` and the question on the terminal come before any side effect.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import tomli_w
+from pydantic import ValidationError
+
+from hpc_trex.errors import UsageProblem
+from hpc_trex.files import DISK_ERRORS, disk_problem, write_atomic
+from hpc_trex.ftbench.cards import LoadedCard, load_card
+from hpc_trex.ftbench.materialise import materialise
+from hpc_trex.layout import SearchPaths, home
+from hpc_trex.models import (
+    Budget,
+    JobKind,
+    PolicySettings,
+    Profile,
+    Record,
+    ResearcherSettings,
+    SearchConfig,
+    TrainConfig,
+)
+from hpc_trex.searches import new_name
+from hpc_trex.slurm.profiles import load_profile, make_scheduler
+from hpc_trex.slurm.scheduler import JobRequest
+from hpc_trex.staging import StagedModel, stage_model
+from hpc_trex.tree.events import SearchCreated
+from hpc_trex.tree.store import Store
+
+
+class LaunchOptions(Record):
+    """The options of ``hpc-trex launch``; None means the default of the profile or of the program."""
+
+    name: str | None = None
+    directory: str | None = None
+    task: str = "mini-listops"
+    model: str = "builtin:tiny-qwen3"
+    profile: str = "local"
+    max_nodes: int | None = None
+    parallel: int | None = None
+    policy: str = "uct"
+    researcher: str = "playbook"
+    trials: int | None = None
+    seed: int = 0
+    gpu_hours: float | None = None
+    cpu_hours: float | None = None
+    wall_minutes: float | None = None
+    minutes: int | None = None
+    """Time limit of one training job."""
+    processes: int | None = None
+    """Training processes a node, each on its own GPU where there are GPUs."""
+    drop_overlap: bool = False
+
+
+class LaunchPlan(NamedTuple):
+    """What would be launched. ``lines`` is for a person; ``script`` is the first job as it would be submitted."""
+
+    options: LaunchOptions
+    config: SearchConfig
+    directory: Path
+    loaded: LoadedCard
+    model: StagedModel
+    lines: list[str]
+    script: str
+
+
+def plan_launch(options: LaunchOptions) -> LaunchPlan:
+    """Resolve task, profile and model, check them, and return the plan with its worst cost. Creates nothing.
+
+    Raises UsageProblem or NotFound naming the option, file or key that is wrong, EnvironmentProblem when a hub model
+    cannot be reached.
+    """
+    loaded = load_card(options.task)
+    profile = _profile(options)
+    scheduler = make_scheduler(profile)
+    model = stage_model(options.model)
+    directory = Path(options.directory).expanduser().absolute() if options.directory else None
+    name = options.name or (directory.name if directory else new_name(loaded.card.name))
+    config = _config(options, name, loaded, profile, model, options.parallel or profile.parallel or scheduler.slots())
+    directory = directory or home() / name
+    if directory.exists() and any(directory.iterdir()):
+        raise UsageProblem(f"{directory} exists already", hint=f"choose another --name, or: hpc-trex resume {name}")
+    first = directory / "nodes" / "0000" / "trials" / "0" / "attempts" / "1"
+    request = JobRequest(f"{config.uid}-n0-t0-a1", first, first / "spec.json", JobKind.BASELINE, profile.evaluate)
+    return LaunchPlan(options, config, directory, loaded, model, _lines(config, directory), scheduler.render(request))
+
+
+def _profile(options: LaunchOptions) -> Profile:
+    profile = load_profile(options.profile)
+    changes: dict[str, int] = {}
+    if options.minutes is not None:
+        changes["minutes"] = options.minutes
+    if options.processes is not None:
+        changes["processes_per_node"] = options.processes
+        if profile.train.gpus_per_node:
+            changes["gpus_per_node"] = options.processes
+        changes["cpus_per_task"] = max(profile.train.cpus_per_task, options.processes)
+    return profile.model_copy(update={"train": profile.train.model_copy(update=changes)}) if changes else profile
+
+
+def _config(
+    options: LaunchOptions, name: str, loaded: LoadedCard, profile: Profile, model: StagedModel, parallel: int
+) -> SearchConfig:
+    given = {
+        "max_nodes": options.max_nodes,
+        "gpu_hours": options.gpu_hours,
+        "cpu_hours": options.cpu_hours,
+        "wall_minutes": options.wall_minutes,
+    }
+    try:
+        TrainConfig.model_validate(loaded.card.default_train)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise UsageProblem(
+            f"{loaded.origin}: default_train.{where}: {error.errors()[0]['msg']}",
+            hint="hpc-trex config schema TrainConfig",
+        ) from error
+    try:
+        return SearchConfig(
+            name=name,
+            uid=f"trex-{secrets.token_hex(4)}",
+            task=options.task,
+            model=options.model,
+            model_path=model.path,
+            profile=profile,
+            budget=Budget(**{key: value for key, value in given.items() if value is not None}),
+            policy=PolicySettings.model_validate({"name": options.policy}),
+            researcher=ResearcherSettings.model_validate(
+                {"name": options.researcher} | ({"trials": options.trials} if options.trials else {})
+            ),
+            parallel=parallel,
+            seed=options.seed,
+            default_train=dict(loaded.card.default_train),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageProblem(f"launch option {where}: {first['msg']}", hint="hpc-trex launch --help") from error
+
+
+def trainings(config: SearchConfig) -> int:
+    """Return how many trainings a search runs at most: planned trials and the repeats with other seeds."""
+    noise = config.noise
+    repeats = noise.floor_repeats + noise.final_candidates * (noise.final_seeds - 1)
+    return config.budget.max_nodes * config.researcher.trials + repeats
+
+
+def _lines(config: SearchConfig, directory: Path) -> list[str]:
+    train, count = config.profile.train, trainings(config)
+    hours = count * train.minutes / 60
+    worst = f"{hours * train.gpus:g} GPU-hours" if train.gpus else f"{hours * train.cpus_per_task:g} CPU-hours"
+    if train.gpus and config.budget.gpu_hours is not None:
+        worst = f"{min(hours * train.gpus, config.budget.gpu_hours):g} GPU-hours (capped)"
+    researcher, policy = config.researcher, config.policy
+    return [
+        f"search     {config.name} in {directory}",
+        f"task       {config.task}",
+        f"model      {config.model}",
+        f"runs on    {config.profile.name} ({config.profile.scheduler}), {config.parallel} job(s) at once",
+        f"plan       {config.budget.max_nodes} rounds of {researcher.trials} trial(s); "
+        f"researcher {researcher.name}, policy {policy.name}",
+        f"at worst   {count} trainings of {train.minutes} min: {worst}",
+    ]
+
+
+README = """This is one search of HPC-TREX: one task, one base model, one tree.
+
+  hpc-trex status {name}     hpc-trex tree {name}     hpc-trex resume {name}     hpc-trex report {name}
+
+events.jsonl is the truth; tree.db is made from it (hpc-trex db rebuild). Do not edit either.
+sealed/ holds the test rows, which are opened once, for the chosen node.
+"""
+
+
+def create_search(plan: LaunchPlan) -> SearchPaths:
+    """Make the search directory: task files, ``search.toml``, an empty tree. All of it, or nothing.
+
+    Raises what ``materialise`` raises for bad data, EnvironmentProblem when the disk is full.
+    """
+    os.umask(0o007 if plan.config.profile.share == "group" else 0o077)
+    paths = SearchPaths(plan.directory)
+    try:
+        plan.directory.mkdir(parents=True, exist_ok=True)
+        made = materialise(plan.loaded, paths, drop_overlap=plan.options.drop_overlap)
+        write_atomic(paths.config, tomli_w.dumps(plan.config.model_dump(mode="json", exclude_none=True)))
+        write_atomic(plan.directory / "README.txt", README.format(name=plan.config.name))
+        created = SearchCreated(
+            config=plan.config,
+            task_digest=made.card_digest,
+            base_digest=plan.model.digest,
+            higher_is_better=plan.loaded.card.metric.higher_is_better,
+        )
+        Store.create(paths, created).close()
+    except BaseException as error:
+        shutil.rmtree(plan.directory, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise disk_problem(error, plan.directory) from error
+        raise
+    return paths
