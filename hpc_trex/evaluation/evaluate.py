@@ -1,0 +1,161 @@
+"""Evaluate the model in memory on the rows of one split, through lm-eval, and keep every answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hpc_trex.evaluation.generation import check_room, hold_model
+from hpc_trex.evaluation.intervals import difference_interval, score_interval
+from hpc_trex.evaluation.metrics import FLAGS, AnswerSet, Judged, aggregate
+from hpc_trex.evaluation.samples import EvaluatedRow, write_samples
+from hpc_trex.evaluation.tasks import EvalRow, compile_task, read_rows
+from hpc_trex.files import read_record
+from hpc_trex.models import EvalSettings, Heartbeat, JobSpec, Score, TaskCard
+
+Beat = Callable[[Heartbeat], None]
+
+
+class Evaluation(NamedTuple):
+    """The outcome of one model on one split."""
+
+    main: Score
+    extra: dict[str, float]
+    """The rate of each flag of :data:`FLAGS`, further metrics, and ``eval_seconds``."""
+    answers: AnswerSet
+    """Row by row, for a paired comparison."""
+    row_ids: list[str]
+
+    @property
+    def per_sample(self) -> list[float]:
+        return list(self.answers.scores)
+
+
+def evaluate(  # noqa: PLR0917 - the worker calls it with what it has, in the order of use
+    model: Any,
+    tokenizer: Any,
+    spec: JobSpec,
+    rows_path: Path,
+    samples_path: Path,
+    beat: Beat,
+    *,
+    style: str | None = None,
+) -> Evaluation:
+    """Answer every row greedily, score the answers by the task card's metric and write ``samples_path``.
+
+    ``style`` (``plain`` or ``chat``) must be the one that the training used; default: :func:`prompt_style`. It runs on
+    one process: in a distributed job call it on rank 0 only, with the bare model. The model's mode (training or not) is
+    the same afterwards. Raises ``TrexError`` for a card or rows that cannot be used.
+    """
+    began = time.monotonic()
+    card = _read_card(spec)
+    rows = read_rows(rows_path, _renderer(tokenizer, card, style or prompt_style(spec, tokenizer)))
+    held = hold_model(
+        model,
+        tokenizer,
+        batch_size=min(spec.evaluate.batch_size, len(rows)),
+        progress=_progress(beat, len(rows), spec.evaluate.batch_size),
+    )
+    check_room(held, card.metric.max_new_tokens)
+    was_training = model.training
+    try:
+        texts, judgements = _answers(held, card, rows)
+    finally:
+        model.train(was_training)
+    samples = _samples(rows, texts, judgements, held, card)
+    evaluation = _score(card, samples, judgements, spec.evaluate)
+    write_samples(samples_path, samples)
+    evaluation.extra["eval_seconds"] = time.monotonic() - began
+    return evaluation
+
+
+def paired_difference(base: Evaluation, chosen: Evaluation, settings: EvalSettings) -> Score:
+    """Return ``chosen`` minus ``base`` with its paired bootstrap interval. Raises ``ValueError`` for other rows."""
+    if base.row_ids != chosen.row_ids:
+        raise ValueError("a paired difference needs the same rows in the same order")
+    return difference_interval(base.answers, chosen.answers, settings, higher_is_better=chosen.main.higher_is_better)
+
+
+def prompt_style(spec: JobSpec, tokenizer: Any) -> str:
+    """Return the recipe's ``format`` step's style; without one ``chat`` if the tokenizer has a template."""
+    steps = spec.data.steps if spec.data else ()
+    given = [step.style for step in steps if step.op == "format"]
+    return given[-1] if given else ("chat" if tokenizer.chat_template else "plain")
+
+
+def _read_card(spec: JobSpec) -> TaskCard:
+    card = read_record(Path(spec.task_card), TaskCard)
+    if card is None:
+        raise FileNotFoundError(f"no valid task card at {spec.task_card}")
+    return card
+
+
+def _renderer(tokenizer: Any, card: TaskCard, style: str) -> Callable[[str], str]:
+    from hpc_trex.data.formatting import render_prompt
+
+    return lambda prompt: render_prompt(prompt, style, tokenizer, card.prompt.system)
+
+
+def _progress(beat: Beat, total: int, batch_size: int) -> Callable[[int], None]:
+    """Return what turns finished answers into heartbeats, one a batch."""
+    began = time.monotonic()
+
+    def report(done: int) -> None:
+        if done % batch_size and done < total:
+            return
+        seconds = time.monotonic() - began
+        eta = seconds / done * (total - done)
+        beat(Heartbeat(phase="evaluating", step=done, total_steps=total, seconds=seconds, eta_seconds=eta))
+
+    beat(Heartbeat(phase="evaluating", step=0, total_steps=total))
+    return report
+
+
+def _answers(held: Any, card: TaskCard, rows: list[EvalRow]) -> tuple[list[str], list[Judged]]:
+    """Return the model's text for each row and its judgement, in the rows' order, from lm-eval's evaluator."""
+    from lm_eval.evaluator import evaluate as run
+
+    judged: dict[int, Judged] = {}
+    task = compile_task(card, rows, judged)
+    result = run(held, {"tasks": {card.name: task}, "groups": {}}, bootstrap_iters=0, log_samples=True)
+    texts = {sample["doc_id"]: sample["filtered_resps"][0] for sample in result["samples"][card.name]}
+    return [texts[index] for index in range(len(rows))], [judged[index] for index in range(len(rows))]
+
+
+def _samples(
+    rows: list[EvalRow], texts: list[str], judgements: list[Judged], held: Any, card: TaskCard
+) -> list[EvaluatedRow]:
+    """Return what ``samples.jsonl`` keeps: the answers with their flags, those of how the answer ended included."""
+    samples = []
+    for row, text, judged in zip(rows, texts, judgements, strict=True):
+        found = set(judged.flags)
+        if held.was_truncated(row.text):
+            found.add("truncated")
+        if held.was_cut(row.text, card.metric.max_new_tokens):
+            found.add("prompt_cut")
+        flags = tuple(flag for flag in FLAGS if flag in found)
+        samples.append(EvaluatedRow(row.row_id, row.prompt, text, row.answer, judged.score, flags))
+    return samples
+
+
+def _score(
+    card: TaskCard, samples: list[EvaluatedRow], judgements: list[Judged], settings: EvalSettings
+) -> Evaluation:
+    """Bring the judged answers together: the main score, the rate of each flag, further metrics."""
+    spec = card.metric
+    answers = AnswerSet(
+        metric=spec.name,
+        labels=spec.labels,
+        scores=[judged.score for judged in judgements],
+        references=[judged.wanted for judged in judgements],
+        predictions=[judged.answer for judged in judgements],
+    )
+    extra = {flag: sum(flag in sample.flags for sample in samples) / len(samples) for flag in FLAGS}
+    for position, (name, _) in enumerate(judgements[0].also):
+        extra[name] = sum(judged.also[position][1] for judged in judgements) / len(judgements)
+    if spec.name == "accuracy" and spec.labels:
+        extra["macro_f1"] = float(aggregate(answers._replace(metric="macro_f1"))[0])
+    main = score_interval(answers, settings, higher_is_better=spec.higher_is_better)
+    return Evaluation(main, extra, answers, [sample.row_id for sample in samples])

@@ -1,0 +1,77 @@
+"""lm-eval's Hugging Face model around a model that is in memory already, with progress and the reason of each ending."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from hpc_trex.errors import UsageProblem
+
+#: Called after each batch with the answers done so far.
+Progress = Callable[[int], None]
+
+
+def hold_model(model: Any, tokenizer: Any, *, batch_size: int, progress: Progress) -> Any:
+    """Return an ``HFLM`` that holds ``model`` (a transformers or peft model) and ``tokenizer``, with two more methods:
+
+    ``was_truncated(text)``: did the answer to this prompt end only because it reached the token limit?
+    ``was_cut(text, new_tokens)``: was the prompt too long for the model, so that its beginning was left out?
+
+    It works on one process. lm-eval sets ``model`` to evaluation mode.
+    """
+    from lm_eval.models.huggingface import HFLM
+
+    # lm-eval warns that device and dtype are ignored for a model in memory: that is what is wanted here.
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+
+    class HeldModel(HFLM):  # type: ignore[misc]
+        """lm-eval passes each answer through ``tok_decode`` and then its cache hook; both are used to look on."""
+
+        def __init__(self) -> None:
+            super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, backend="causal")
+            self.set_cache_hook(self)
+            self._truncated: dict[str, bool] = {}
+            self._tokens: list[int] = []
+            self._raw = ""
+            self._ends = _end_tokens(self.model, tokenizer)
+
+        def generate_until(self, requests: Any, disable_tqdm: bool = True) -> list[str]:
+            answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
+            return answers
+
+        def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> str:
+            self._raw = str(super().tok_decode(tokens, skip_special_tokens=skip_special_tokens))
+            self._tokens = tokens if isinstance(tokens, list) else [tokens]
+            return self._raw
+
+        def add_partial(self, _: str, request: tuple[str, dict[str, Any]], __: str) -> None:
+            """Note how the answer that was decoded last came to its end (lm-eval's cache hook)."""
+            text, settings = request
+            ended = bool(self._ends.intersection(self._tokens)) or any(stop in self._raw for stop in settings["until"])
+            self._truncated[text] = not ended and len(self._tokens) >= settings["max_gen_toks"]
+            progress(len(self._truncated))
+
+        def was_truncated(self, text: str) -> bool:
+            return self._truncated[text]
+
+        def was_cut(self, text: str, new_tokens: int) -> bool:
+            return bool(len(self.tok_encode(text)) > self.max_length - new_tokens)
+
+    return HeldModel()
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
+    """Return every token that ends a text: the tokenizer's and the ones of the model's generation settings."""
+    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    several = own if isinstance(own, list | tuple) else [own]
+    return {int(token) for token in (tokenizer.eos_token_id, *several) if token is not None}
+
+
+def check_room(held: Any, new_tokens: int) -> None:
+    """Raise :class:`UsageProblem` when the answers' limit alone fills the model's context."""
+    if held.max_length <= new_tokens:
+        raise UsageProblem(
+            f"metric.max_new_tokens = {new_tokens} leaves no room for a prompt: the model takes {held.max_length} tokens",
+            hint="lower metric.max_new_tokens in the task card, or choose a model with a longer context",
+        )

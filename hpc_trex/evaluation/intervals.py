@@ -1,0 +1,85 @@
+"""Confidence intervals: the percentile bootstrap over rows, for one model and for the difference of two.
+
+Rows are drawn with replacement as counts (a multinomial draw), so one matrix product does all resamples of a mean and
+of macro-F1 alike. See B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpc_trex.evaluation.metrics import AnswerSet, aggregate
+from hpc_trex.models import EvalSettings, Score
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def score_interval(answers: AnswerSet, settings: EvalSettings, *, higher_is_better: bool = True) -> Score:
+    """Return the metric over all answers with its interval. Raises ``ValueError`` when there are no answers."""
+    draws = aggregate(answers, _resamples(len(answers.scores), settings))
+    value = float(aggregate(answers)[0])
+    low, high = _interval(value, draws, len(answers.scores), settings, floor=0.0)
+    return Score(
+        metric=answers.metric,
+        value=value,
+        low=low,
+        high=high,
+        n=len(answers.scores),
+        higher_is_better=higher_is_better,
+    )
+
+
+def difference_interval(
+    base: AnswerSet, chosen: AnswerSet, settings: EvalSettings, *, higher_is_better: bool = True
+) -> Score:
+    """Return ``chosen`` minus ``base`` with the interval of a paired bootstrap: both are drawn with the same rows.
+
+    Raises ``ValueError`` when the two were not measured on the same references by the same metric.
+    """
+    if base.metric != chosen.metric or list(base.references) != list(chosen.references):
+        raise ValueError("a paired difference needs the same metric and the same rows in the same order")
+    weights = _resamples(len(base.scores), settings)
+    draws = aggregate(chosen, weights) - aggregate(base, weights)
+    value = float(aggregate(chosen)[0] - aggregate(base)[0])
+    low, high = _interval(value, draws, len(base.scores), settings, floor=-1.0)
+    return Score(
+        metric=base.metric,
+        value=value,
+        low=low,
+        high=high,
+        n=len(base.scores),
+        higher_is_better=higher_is_better,
+    )
+
+
+def _resamples(n: int, settings: EvalSettings) -> NDArray[np.int64]:
+    """Return how often each of ``n`` rows is drawn in each resample (bootstrap x n); the same for the same seed."""
+    import numpy as np
+
+    if n < 1:
+        raise ValueError("no rows were evaluated")
+    generator = np.random.default_rng(settings.seed)
+    return generator.multinomial(n, np.full(n, 1 / n), size=settings.bootstrap)
+
+
+def _interval(
+    value: float, draws: NDArray[np.float64], n: int, settings: EvalSettings, *, floor: float
+) -> tuple[float, float]:
+    """Return the percentile interval, widened to hold ``value``; for draws that are all alike, see below.
+
+    A bootstrap of answers that are all right (or one single answer) has no spread and would claim certainty. Then the
+    exact argument is used: with ``q = (alpha / 2) ** (1 / n)``, a population in which more than ``1 - q`` of the rows
+    behave otherwise would have shown one among ``n`` with probability ``1 - alpha / 2``. Those unseen rows may lie
+    anywhere between ``floor`` and 1. For scores of 0 or 1 this is the interval of Clopper and Pearson (1934).
+    """
+    import numpy as np
+
+    alpha = 1 - settings.confidence
+    if np.ptp(draws) < 1e-12:
+        q = (alpha / 2) ** (1 / n)
+        low, high = q * value + (1 - q) * floor, q * value + (1 - q)
+    else:
+        low, high = (float(bound) for bound in np.quantile(draws, [alpha / 2, 1 - alpha / 2]))
+    return max(floor, min(low, value)), min(1.0, max(high, value))

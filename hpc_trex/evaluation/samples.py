@@ -1,0 +1,46 @@
+"""``samples.jsonl``: what a model answered to each row. Reading it needs no torch, so the controller can."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from hpc_trex.errors import EnvironmentProblem
+from hpc_trex.files import write_atomic
+
+
+class EvaluatedRow(NamedTuple):
+    """One evaluated row. ``answer`` is the model's raw text up to the stop string, ``reference`` the right answer."""
+
+    row_id: str
+    prompt: str
+    answer: str
+    reference: str
+    score: float
+    flags: tuple[str, ...] = ()
+
+
+def write_samples(path: Path, rows: Iterable[EvaluatedRow]) -> None:
+    """Write the rows as JSONL, whole or not at all."""
+    write_atomic(path, "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_samples(path: Path) -> Iterator[EvaluatedRow]:
+    """Yield the rows of a file that :func:`write_samples` wrote, one at a time.
+
+    Raises ``FileNotFoundError``, and :class:`EnvironmentProblem` naming the line for a file that was changed since.
+    """
+    with path.open(encoding="utf-8") as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                data = json.loads(line)
+                data["flags"] = tuple(data["flags"])
+                row = EvaluatedRow(**data)
+            except (ValueError, TypeError, KeyError) as error:
+                raise EnvironmentProblem(
+                    f"{path}:{number}: not a line of samples.jsonl: {error}",
+                    hint="the file was changed after the job wrote it; restore it, or remove it to go on without bad cases",
+                ) from error
+            yield row
