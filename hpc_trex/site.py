@@ -49,3 +49,10 @@ def site_files(folder: str, pattern: str) -> dict[str, Path]:
     own = os.environ.get("HPC_TREX_SITE")
     roots = [shipped()] + ([Path(own).expanduser()] if own else [])
     return {path.stem: path for root in roots for path in sorted((root / folder).glob(pattern))}
+
+
+def site_folders(folder: str, filename: str) -> dict[str, Path]:
+    """Return ``{name: path}`` of each ``folder/name/filename``, the user's own hiding shipped ones."""
+    own = os.environ.get("HPC_TREX_SITE")
+    roots = [shipped()] + ([Path(own).expanduser()] if own else [])
+    return {path.parent.name: path for root in roots for path in sorted((root / folder).glob(f"*/{filename}"))}

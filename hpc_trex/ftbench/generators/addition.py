@@ -1,4 +1,4 @@
-"""Addition of numbers of two digits, written digit by digit: ``add: 4 7 + 3 5`` → ``8 2``."""
+"""Addition: ``add: 47 + 5`` → ``52`` (the tokenizer splits the digits)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hpc_trex.ftbench.generators.family import Family, Pair
 
 
 def broad(rng: Random) -> Pair:
-    """Two numbers from 10 to 99."""
-    a, b = rng.randint(10, 99), rng.randint(10, 99)
-    return Pair(f"add: {' '.join(str(a))} + {' '.join(str(b))}\nanswer:", " ".join(str(a + b)))
+    """A number of two digits and one of one digit."""
+    a, b = rng.randint(10, 99), rng.randint(1, 9)
+    return Pair(f"add: {a} + {b}\nanswer:", str(a + b))
 
 
 FAMILY = Family("addition", broad)

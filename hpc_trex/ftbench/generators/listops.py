@@ -1,4 +1,4 @@
-"""List operations: ``list: sort ascending: 4 1 3`` → ``1 3 4``. The task has longer lists than the corpus."""
+"""List operations: ``list: sort ascending: 413`` → ``134``. The task has longer lists than the corpus."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from hpc_trex.ftbench.generators.family import Family, Pair
 OPERATIONS: dict[str, Callable[[list[int]], list[int]]] = {
     "sort ascending": sorted,
     "sort descending": lambda numbers: sorted(numbers, reverse=True),
-    "reverse": lambda numbers: numbers[::-1],
     "keep even": lambda numbers: [n for n in numbers if n % 2 == 0],
     "keep odd": lambda numbers: [n for n in numbers if n % 2 == 1],
-    "drop first": lambda numbers: numbers[1:],
-    "drop last": lambda numbers: numbers[:-1],
+    "keep low": lambda numbers: [n for n in numbers if n < 5],
+    "keep high": lambda numbers: [n for n in numbers if n >= 5],
     "largest": lambda numbers: [max(numbers)],
+    "smallest": lambda numbers: [min(numbers)],
 }
 
 
 def _pair(rng: Random, shortest: int, longest: int) -> Pair:
-    numbers = [rng.randrange(10) for _ in range(rng.randint(shortest, longest))]
+    numbers = rng.sample(range(10), rng.randint(shortest, longest))
     name = rng.choice(sorted(OPERATIONS))
     return Pair(f"list: {name}: {_text(numbers)}\nanswer:", _apply(name, numbers))
 
@@ -30,7 +30,7 @@ def _apply(name: str, numbers: list[int]) -> str:
 
 
 def _text(numbers: list[int]) -> str:
-    return " ".join(map(str, numbers))
+    return "".join(map(str, numbers))
 
 
 def broad(rng: Random) -> Pair:
@@ -40,20 +40,20 @@ def broad(rng: Random) -> Pair:
 
 def task(rng: Random) -> Pair:
     """Longer lists: the base model knows the words but not the lengths."""
-    return _pair(rng, 4, 6)
+    return _pair(rng, 3, 5)
 
 
 def wrong(rng: Random, pair: Pair) -> str:
     """Another operation's result, or the right one with one number changed."""
     _, operation, numbers = pair.prompt.removesuffix("\nanswer:").split(": ")
-    values = [int(n) for n in numbers.split()]
+    values = [int(n) for n in numbers]
     others = {_apply(name, values) for name in OPERATIONS if name != operation} - {pair.answer}
     if others and rng.random() < 0.5:
         return rng.choice(sorted(others))
-    digits = pair.answer.split() if pair.answer != "none" else [str(values[0])]
+    digits = list(pair.answer) if pair.answer != "none" else [str(values[0])]
     place = rng.randrange(len(digits))
     digits[place] = rng.choice([str(n) for n in range(10) if str(n) != digits[place]])
-    changed = " ".join(digits)
+    changed = "".join(digits)
     return changed if changed != pair.answer else "none"
 
 

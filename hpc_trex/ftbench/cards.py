@@ -1,0 +1,108 @@
+"""Find, read and check a task card: a built-in one by its name, or a TOML file by its path.
+
+All that can be checked without reading rows is checked here, so that a wrong card is refused before anything runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from hpc_trex.errors import NotFound, UsageProblem
+from hpc_trex.ftbench.generators.pools import PARTS, TASKS
+from hpc_trex.ftbench.problems import did_you_mean, read_toml, validated
+from hpc_trex.ftbench.render import Renderer
+from hpc_trex.models import Source, TaskCard, TrainConfig
+from hpc_trex.site import site_folders
+
+FORMATS = (".jsonl", ".parquet")
+
+
+class LoadedCard(NamedTuple):
+    """A valid card and the file it came from: its relative paths start at that file's folder."""
+
+    card: TaskCard
+    origin: Path
+
+
+def load_card(task: str) -> LoadedCard:
+    """Return the card of a built-in task (``mini-listops``) or of a TOML file (``my-task.toml``).
+
+    A word without ``/`` and ``.toml`` is a built-in name. Raises :class:`NotFound` for an unknown task and
+    :class:`UsageProblem` for a wrong card, with file, key and remedy.
+    """
+    origin = _origin(task)
+    card = validated(TaskCard, read_toml(origin), str(origin))
+    _check(card, origin)
+    return LoadedCard(card, origin)
+
+
+def list_cards() -> list[TaskCard]:
+    """Return the built-in cards (and those of the site's own folder) in the order of their names."""
+    return [load_card(str(path)).card for _, path in sorted(_built_in().items())]
+
+
+def source_path(source: Source, origin: Path) -> Path:
+    """Return the absolute path of a source of kind ``path``."""
+    assert source.path is not None
+    return (origin.parent / Path(source.path).expanduser()).absolute()
+
+
+def _built_in() -> dict[str, Path]:
+    return site_folders("ftbench", "card.toml")
+
+
+def _origin(task: str) -> Path:
+    if "/" in task or task.endswith(".toml"):
+        path = Path(task).expanduser().absolute()
+        return path / "card.toml" if path.is_dir() else path
+    known = _built_in()
+    if task not in known:
+        raise NotFound(
+            f"no built-in task {task!r}",
+            hint=f"{did_you_mean(task, list(known))}; a task of your own is named by its file: my-task.toml",
+        )
+    return known[task]
+
+
+def _check(card: TaskCard, origin: Path) -> None:
+    named = {f"sources.{name}": source for name, source in card.sources.items()}
+    for key, source in {**named, "dev": card.dev, "test": card.test}.items():
+        _check_source(key, source, origin)
+    for name in card.sources:
+        if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+            raise UsageProblem(
+                f"{origin}: sources.{name}: the name of a source becomes a file name",
+                hint="use letters, digits, - and _ only",
+            )
+    if card.metric.name in ("accuracy", "macro_f1") and not card.metric.labels:
+        raise UsageProblem(
+            f"{origin}: metric.labels: {card.metric.name} needs the valid answers",
+            hint='e.g. labels = ["yes", "no"]',
+        )
+    Renderer(card.prompt, str(origin))
+    validated(TrainConfig, card.default_train, f"{origin}: default_train")
+
+
+def _check_source(key: str, source: Source, origin: Path) -> None:
+    if source.generator is not None:
+        if source.generator not in TASKS:
+            raise UsageProblem(
+                f"{origin}: {key}.generator: no generator {source.generator!r}",
+                hint=did_you_mean(source.generator, list(TASKS)),
+            )
+        if source.part not in PARTS:
+            raise UsageProblem(
+                f"{origin}: {key}.part: no part {source.part!r}", hint=did_you_mean(str(source.part), list(PARTS))
+            )
+    if source.path is not None:
+        path = source_path(source, origin)
+        if path.suffix not in FORMATS:
+            raise UsageProblem(
+                f"{origin}: {key}.path: {source.path} is neither {' nor '.join(FORMATS)}",
+                hint="convert the file to JSON lines: one JSON object a line",
+            )
+        if not path.is_file():
+            raise UsageProblem(
+                f"{origin}: {key}.path: no file {path}", hint="a relative path starts at the task card's folder"
+            )

@@ -1,0 +1,99 @@
+"""Write a task into a search directory: canonical rows, the sealed test, the frozen card, the block list.
+
+All or nothing: everything is written into a folder beside and renamed, the card's folder last. Layout:
+``hpc_trex.layout.SearchPaths``.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from hpc_trex.errors import UsageProblem
+from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, write_atomic, write_record
+from hpc_trex.ftbench.cards import LoadedCard
+from hpc_trex.ftbench.render import Renderer
+from hpc_trex.ftbench.rows import Row, item_hash
+from hpc_trex.ftbench.splits import Splits, check_labels, read_split, separated
+from hpc_trex.layout import SearchPaths
+from hpc_trex.models import TaskCard, digest
+
+
+class Materialised(NamedTuple):
+    """What was written. ``dropped`` counts, by split, the rows that stood in another split too."""
+
+    source_rows: dict[str, int]
+    dev_rows: int
+    test_rows: int
+    card_digest: str
+    dropped: dict[str, int]
+
+
+def materialise(loaded: LoadedCard, paths: SearchPaths, *, drop_overlap: bool = False) -> Materialised:
+    """Read every source of the card and write the task into the search directory ``paths``.
+
+    Raises :class:`UsageProblem` for a bad row (with file and line), an empty split, a prompt that stands in two
+    splits (unless ``drop_overlap``), an answer outside the metric's labels, or a directory that holds a task already;
+    :class:`EnvironmentProblem` for a full disk, a missing package or no network. Nothing is left behind then.
+    """
+    if paths.card.parent.exists():
+        raise UsageProblem(f"{paths.root} already holds a task", hint="start the search under another name")
+    splits = read_card(loaded, drop_overlap=drop_overlap)
+    fresh = not paths.root.exists()
+    work = SearchPaths(paths.root / f".task-{secrets.token_hex(4)}")
+    try:
+        _write(loaded.card, splits, work)
+        # A sealed test without its task is what a kill between the two renames leaves: written anew.
+        shutil.rmtree(paths.test.parent, ignore_errors=True)
+        work.test.parent.rename(paths.test.parent)
+        work.card.parent.rename(paths.card.parent)
+        sync_folder(paths.root)
+    except BaseException as error:
+        shutil.rmtree(paths.root if fresh else work.root, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise disk_problem(error, paths.root) from error
+        raise
+    work.root.rmdir()
+    return Materialised(
+        source_rows={name: len(rows) for name, rows in splits.sources.items()},
+        dev_rows=len(splits.dev),
+        test_rows=len(splits.test),
+        card_digest=digest(loaded.card),
+        dropped=splits.dropped,
+    )
+
+
+def read_card(loaded: LoadedCard, *, drop_overlap: bool = False) -> Splits:
+    """Return the checked rows of every split of a card, without writing anything (see :func:`materialise`)."""
+    card, origin = loaded
+    render = Renderer(card.prompt, str(origin))
+    sources = {name: read_split(name, source, render, origin) for name, source in card.sources.items()}
+    dev = read_split("dev", card.dev, render, origin)
+    test = read_split("test", card.test, render, origin)
+    check_labels(card.metric, dev, test)
+    return separated(sources, dev, test, drop_overlap)
+
+
+def _write(card: TaskCard, splits: Splits, work: SearchPaths) -> None:
+    work.sources.mkdir(parents=True)
+    for name, rows in splits.sources.items():
+        write_atomic(work.sources / f"{name}.jsonl", _jsonl(rows))
+    write_atomic(work.dev, _jsonl(splits.dev))
+    hashes = sorted({item_hash(row.prompt) for row in (*splits.dev, *splits.test)})
+    write_atomic(work.block, "".join(f"{line}\n" for line in hashes))
+    write_record(work.card, card)
+    work.test.parent.mkdir(mode=0o700)
+    write_atomic(work.test, _jsonl(splits.test), mode=0o600)
+
+
+def _jsonl(rows: list[Row]) -> str:
+    return "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the canonical rows of a file that :func:`materialise` wrote."""
+    with path.open(encoding="utf-8", newline="\n") as handle:
+        return [Row(**json.loads(line)) for line in handle]

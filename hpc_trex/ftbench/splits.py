@@ -1,0 +1,108 @@
+"""Read every split of a card as canonical rows, and refuse what would make a score worthless."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.readers import read_source
+from hpc_trex.ftbench.render import Renderer, RowProblem
+from hpc_trex.ftbench.rows import Row, item_hash
+from hpc_trex.models import MetricSpec, Source
+
+REMEDY = "remove it from the file, or let the overlap be dropped: --drop-overlap"
+
+
+class Placed(NamedTuple):
+    """A canonical row, the hash of its prompt and the place it was read from."""
+
+    row: Row
+    key: str
+    where: str
+
+
+class Splits(NamedTuple):
+    """The rows of a task, and how many of each split were dropped because they stood in another one."""
+
+    sources: dict[str, list[Row]]
+    dev: list[Row]
+    test: list[Row]
+    dropped: dict[str, int]
+
+
+def read_split(name: str, source: Source, render: Renderer, origin: Path) -> list[Placed]:
+    """Return the rendered rows of one source. Raises :class:`UsageProblem` for a bad row or when there is none."""
+    placed = []
+    for raw in read_source(source, origin):
+        try:
+            prompt, answer = render(raw.columns)
+        except RowProblem as problem:
+            raise UsageProblem(
+                f"{raw.where}: {problem}", hint="mend the row, or the templates under [prompt] in the task card"
+            ) from None
+        placed.append(Placed(Row(f"{name}:{raw.line}", prompt, answer, name), item_hash(prompt), raw.where))
+    if not placed:
+        raise UsageProblem(f"{origin}: {name} has no rows", hint="name a file or split that has rows")
+    return placed
+
+
+def separated(sources: dict[str, list[Placed]], dev: list[Placed], test: list[Placed], drop: bool) -> Splits:
+    """Return the splits without overlap: the test keeps its rows, then dev, then the training sources.
+
+    Without ``drop`` the first row that stands in two of them is an error that names both places.
+    """
+    dropped: dict[str, int] = {}
+    seen: dict[str, str] = {}
+    clean_test = _without_repeats("test", test, seen, drop, dropped)
+    clean_dev = _without_repeats("dev", dev, seen, drop, dropped)
+    clean_sources = {name: _outside(name, rows, seen, drop, dropped) for name, rows in sources.items()}
+    for name, rows in {**clean_sources, "dev": clean_dev, "test": clean_test}.items():
+        if not rows:
+            raise UsageProblem(f"{name}: every row stands in another split", hint="take its rows from another place")
+    return Splits(clean_sources, clean_dev, clean_test, dropped)
+
+
+def check_labels(metric: MetricSpec, dev: list[Placed], test: list[Placed]) -> None:
+    """Raise :class:`UsageProblem` for a dev or test answer that is none of the metric's labels."""
+    if not metric.labels:
+        return
+    for row, _, where in (*dev, *test):
+        if row.answer not in metric.labels:
+            raise UsageProblem(
+                f"{where}: the answer {row.answer!r:.80} is none of metric.labels",
+                hint=f"add it to metric.labels ({', '.join(metric.labels)}), or mend the row",
+            )
+
+
+def _without_repeats(
+    name: str, rows: list[Placed], seen: dict[str, str], drop: bool, dropped: dict[str, int]
+) -> list[Row]:
+    """Return the rows of an evaluation split whose prompts are new, and note them in ``seen``."""
+    kept = []
+    for placed in rows:
+        if placed.key in seen:
+            _refuse_or_count(name, placed, seen, drop, dropped)
+        else:
+            seen[placed.key] = f"{name} ({placed.where})"
+            kept.append(placed.row)
+    return kept
+
+
+def _outside(name: str, rows: list[Placed], seen: dict[str, str], drop: bool, dropped: dict[str, int]) -> list[Row]:
+    """Return the rows of a training source whose prompts stand in no evaluation split. Its own copies may stay."""
+    kept = []
+    for placed in rows:
+        if placed.key in seen:
+            _refuse_or_count(name, placed, seen, drop, dropped)
+        else:
+            kept.append(placed.row)
+    return kept
+
+
+def _refuse_or_count(name: str, placed: Placed, seen: dict[str, str], drop: bool, dropped: dict[str, int]) -> None:
+    if not drop:
+        raise UsageProblem(
+            f"{placed.where}: row {placed.row.row_id} has a prompt that also stands in {seen[placed.key]}", hint=REMEDY
+        )
+    dropped[name] = dropped.get(name, 0) + 1
