@@ -50,17 +50,17 @@ def evaluate(  # noqa: PLR0917 - the worker calls it with what it has, in the or
     the same afterwards. Raises ``TrexError`` for a card or rows that cannot be used.
     """
     began = time.monotonic()
+    was_training = model.training  # lm-eval switches it off
     card = _read_card(spec)
     rows = read_rows(rows_path, _renderer(tokenizer, card, style or prompt_style(spec, tokenizer)))
-    held = hold_model(
-        model,
-        tokenizer,
-        batch_size=min(spec.evaluate.batch_size, len(rows)),
-        progress=_progress(beat, len(rows), spec.evaluate.batch_size),
-    )
-    check_room(held, card.metric.max_new_tokens)
-    was_training = model.training
     try:
+        held = hold_model(
+            model,
+            tokenizer,
+            batch_size=min(spec.evaluate.batch_size, len(rows)),
+            progress=_progress(beat, len(rows), spec.evaluate.batch_size),
+        )
+        check_room(held, card.metric.max_new_tokens)
         texts, judgements = _answers(held, card, rows)
     finally:
         model.train(was_training)
@@ -140,9 +140,7 @@ def _samples(
     return samples
 
 
-def _score(
-    card: TaskCard, samples: list[EvaluatedRow], judgements: list[Judged], settings: EvalSettings
-) -> Evaluation:
+def _score(card: TaskCard, samples: list[EvaluatedRow], judgements: list[Judged], settings: EvalSettings) -> Evaluation:
     """Bring the judged answers together: the main score, the rate of each flag, further metrics."""
     spec = card.metric
     answers = AnswerSet(
