@@ -1,5 +1,135 @@
-"""Entry point of the command line."""
+"""Entry point of the command line: the table of commands and what holds for all of them.
+
+Importing this module imports click and nothing heavier; a command's module is imported when the command runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hpc_trex.cli.errors import guarded
+from hpc_trex.cli.lazy import Entry, LazyGroup, State
+from hpc_trex.config import TOP_KEYS, Settings, check_keys, load_settings
+from hpc_trex.errors import UsageProblem
+
+COMMANDS = {
+    "launch": Entry("launch", "Start a search."),
+    "resume": Entry("resume", "Go on with a search, or raise its budget."),
+    "tick": Entry("tick", "Do one pass of the controller and return (for cron)."),
+    "status": Entry("status", "State, scores and cost of a search."),
+    "tree": Entry("tree", "The search tree with scores."),
+    "show": Entry("show", "One round: plan, recipe, trials and jobs."),
+    "logs": Entry("logs", "Output of a job, with -f as it is written."),
+    "best": Entry("best", "The best round against the baseline."),
+    "cancel": Entry("cancel", "End a search, or one round of it."),
+    "report": Entry("report", "Write the HTML report."),
+    "db": Entry("db", "Check, rebuild or publish a search's database."),
+    "unlock": Entry("unlock", "Remove the lease of a dead controller."),
+    "profile": Entry("profile", "The clusters that searches can run on."),
+    "ftbench": Entry("ftbench", "The built-in tasks."),
+    "config": Entry("config", "Where options come from; JSON schemas."),
+    "completion": Entry("completion", "Print the completion script of a shell."),
+}
+
+
+class Program(LazyGroup):
+    """The outermost group: its ``main`` is the one error handler."""
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
+        """Run and exit with one of the documented codes."""
+        argv = list(sys.argv[1:] if args is None else args)
+        state = State()
+        extra.update(standalone_mode=False, obj=state)
+
+        def call() -> object:
+            return super(Program, self).main(argv, prog_name or "hpc-trex", **extra)
+
+        sys.exit(guarded(call, argv, state))
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from hpc_trex import version
+
+        click.echo(f"hpc-trex {version()}")
+        ctx.exit()
+
+
+@click.command(
+    cls=Program,
+    table=COMMANDS,
+    no_args_is_help=True,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "HPC_TREX",
+        "max_content_width": 100,
+    },
+    epilog="Start with: hpc-trex launch        Options also come from HPC_TREX_* and hpc-trex.toml "
+    "(docs/configuration.md).",
+)
+@click.option(
+    "--site", type=click.Path(file_okay=False, exists=True), help="Folder with your own profiles, cards and prompts."
+)
+@click.option("--color/--no-color", default=None, help="Colours; default: on a terminal without NO_COLOR.")
+@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice for debugging.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
+@click.pass_context
+def cli(ctx: click.Context, site: str | None, color: bool | None, verbose: int) -> None:
+    """Fine-tune language models automatically: a tree search whose experiments are batch jobs."""
+    state: State = ctx.obj
+    state.verbose = verbose
+    state.settings = load_settings(Path.cwd())
+    check_keys(state.settings.values, {*COMMANDS, *TOP_KEYS}, where="the file", settings=state.settings, path=())
+    _apply_top_keys(state.settings, site)
+    state.color = _color(color, state.settings)
+    ctx.color = state.color
+    ctx.default_map = {key: value for key, value in state.settings.values.items() if key in COMMANDS}
+    if verbose:
+        _log_to_stderr(verbose)
+
+
+def _apply_top_keys(settings: Settings, site: str | None) -> None:
+    """Put the folders into the environment, where the program and the jobs it starts look for them.
+
+    In a project the searches stand beside its ``hpc-trex.toml``, from whatever folder below the command is typed.
+    """
+    folders: dict[str, object] = {"home": str(settings.project / "searches")} if settings.project else {}
+    folders.update({key: settings.values[key] for key in ("site", "home", "cache") if key in settings.values})
+    for key, value in folders.items():
+        if not isinstance(value, str):
+            raise UsageProblem(f"{settings.origin(key)}: {key} must be a folder's path, not {value!r}")
+        os.environ.setdefault(f"HPC_TREX_{key.upper()}", value)
+    if site:
+        os.environ["HPC_TREX_SITE"] = str(Path(site).absolute())
+
+
+def _color(flag: bool | None, settings: Settings) -> bool | None:
+    """Return what was asked for: the flag, then NO_COLOR (any text), a dumb terminal, the files; None is automatic."""
+    if flag is not None:
+        return flag
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    wanted = settings.values.get("color")
+    if wanted is not None and not isinstance(wanted, bool):
+        raise UsageProblem(f"{settings.origin('color')}: color must be true or false, not {wanted!r}")
+    return wanted
+
+
+def _log_to_stderr(verbose: int) -> None:
+    import logging
+
+    level = logging.DEBUG if verbose > 1 else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 def main() -> None:
-    """Run the program."""
+    """Run the program (the console script)."""
+    cli.main()

@@ -1,0 +1,78 @@
+"""``hpc-trex launch``: start a search and watch it, or leave it to a controller in the background."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from hpc_trex.cli.options import dry_run_option, emit
+from hpc_trex.errors import UsageProblem
+
+POLICIES = ("uct", "greedy", "sequential", "random")
+RESEARCHERS = ("playbook", "tpe", "random")
+COUNT = click.IntRange(min=1)
+AMOUNT = click.FloatRange(min=0, min_open=True)
+
+
+@click.command(
+    "launch",
+    epilog="\b\nExamples:\n  hpc-trex launch\n  hpc-trex launch --task my-task.toml --model Qwen/Qwen3-1.7B --profile mycluster --max-nodes 12 -d",
+)
+@click.option("--task", default="mini-listops", show_default=True, help="Built-in task, or the path of a task card.")
+@click.option("--model", default="builtin:tiny-qwen3", show_default=True, help="builtin:NAME, a folder, or a hub id.")
+@click.option("--profile", default="local", show_default=True, help="Where jobs run: a profile's name or file.")
+@click.option("--name", help="Name of the search; default: the task's name and a number.")
+@click.option(
+    "--directory", type=click.Path(file_okay=False), help="Folder of the search; default: under HPC_TREX_HOME."
+)
+@click.option("--max-nodes", type=COUNT, help="Rounds, without the baseline.")
+@click.option("--trials", type=click.IntRange(1, 5), help="Trials a round.")
+@click.option("--parallel", type=COUNT, help="Jobs at once; default: what the profile bears.")
+@click.option("--processes", type=COUNT, help="Training processes a node; each takes a GPU where there are GPUs.")
+@click.option("--minutes", type=COUNT, help="Time limit of one training job.")
+@click.option(
+    "--policy", type=click.Choice(POLICIES), default="uct", show_default=True, help="Which round is built on next."
+)
+@click.option(
+    "--researcher", type=click.Choice(RESEARCHERS), default="playbook", show_default=True, help="Who designs rounds."
+)
+@click.option("--gpu-hours", type=AMOUNT, help="Cap on GPU-hours.")
+@click.option("--cpu-hours", type=AMOUNT, help="Cap on CPU-hours.")
+@click.option("--wall-minutes", type=AMOUNT, help="Cap on the time of this run.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search.")
+@click.option(
+    "--drop-overlap", is_flag=True, help="Drop training rows that stand in dev or test, instead of refusing them."
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-d", "--detach", is_flag=True, help="Leave the search to a background controller and return.")
+@dry_run_option
+@click.pass_context
+def command(ctx: click.Context, *, yes: bool, detach: bool, dry_run: bool, **options: Any) -> None:
+    """Start a search: the plan and its worst cost are shown first. Ctrl-C stops watching, never a job."""
+    from hpc_trex.launch import LaunchOptions, create_search, plan_launch
+
+    plan = plan_launch(LaunchOptions(**options))
+    emit("\n".join(plan.lines))
+    if dry_run:
+        emit(f"\nthe first job would be:\n\n{plan.script}\n\nnothing was started (--dry-run)")
+        return
+    if not yes:
+        agree(plan.config.profile.scheduler)
+    paths = create_search(plan)
+    from hpc_trex.cli.background import detached
+    from hpc_trex.cli.watch import run_controller
+
+    ctx.exit(detached(paths) if detach else run_controller(paths, color=ctx.color))
+
+
+def agree(scheduler: str) -> None:
+    """Ask on a terminal. Elsewhere only what stays on this machine goes on unasked.
+
+    Raises :class:`UsageProblem` when ``-y`` is needed, ``click.Abort`` for a no.
+    """
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        click.confirm("start it?", default=True, abort=True)
+    elif scheduler != "local":
+        raise UsageProblem("launch would submit jobs to a cluster and cannot ask here", hint="add -y to agree")

@@ -1,0 +1,98 @@
+"""``hpc-trex resume``: go on with a search, also with a raised budget or on another profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpc_trex.cli.options import dry_run_option, emit, last_option, pick, search_argument
+from hpc_trex.errors import BudgetReached
+
+if TYPE_CHECKING:
+    from hpc_trex.layout import SearchPaths
+    from hpc_trex.models import SearchConfig
+
+COUNT = click.IntRange(min=1)
+AMOUNT = click.FloatRange(min=0, min_open=True)
+OVER = ("done", "failed", "cancelled")
+
+
+@click.command("resume", epilog="Example: hpc-trex resume listops-1 --max-nodes 20")
+@search_argument
+@last_option
+@click.option("--max-nodes", type=COUNT, help="New cap on rounds.")
+@click.option("--parallel", type=COUNT, help="Jobs at once.")
+@click.option("--gpu-hours", type=AMOUNT, help="New cap on GPU-hours.")
+@click.option("--cpu-hours", type=AMOUNT, help="New cap on CPU-hours.")
+@click.option("--wall-minutes", type=AMOUNT, help="New cap on the time of a run.")
+@click.option("--profile", help="Run further jobs on another profile.")
+@click.option("-d", "--detach", is_flag=True, help="Leave the search to a background controller and return.")
+@dry_run_option
+@click.pass_context
+def command(
+    ctx: click.Context, *, search: str | None, last: bool, detach: bool, dry_run: bool, profile: str | None, **caps: Any,
+) -> None:  # fmt: skip
+    """Go on with SEARCH where it stands: nothing is lost or run twice, whatever ended the last controller."""
+    from hpc_trex.tree.store import Store
+
+    paths = pick(search, last)
+    with Store.read(paths) as reader:
+        status, old = reader.status(), reader.config
+    config = changed(old, profile, caps)
+    words = changes(old, config)
+    if status.state.value in OVER:
+        already_over(paths, status.state.value, words)
+        return
+    emit("\n".join([f"search {status.search} is {status.state.value}", *words]))
+    if dry_run:
+        emit("nothing was changed or started (--dry-run)")
+        return
+    from hpc_trex.cli.background import detached
+    from hpc_trex.cli.watch import run_controller
+
+    if detach:
+        ctx.exit(detached(paths, options(profile, caps)))
+    ctx.exit(run_controller(paths, config=config if words else None, color=ctx.color))
+
+
+def already_over(paths: SearchPaths, state: str, words: list[str]) -> None:
+    """Say that a search is over. Raises :class:`BudgetReached` when more budget was asked for it.
+
+    A finished search stays finished: its sealed test has been opened, and a second look would no longer be one.
+    """
+    if words:
+        raise BudgetReached(
+            f"search {paths.root.name} is {state}: more budget cannot wake it",
+            hint="start a new one; the earlier results stay where they are: hpc-trex launch",
+        )
+    emit(f"search {paths.root.name} is {state}; see: hpc-trex best {paths.root.name}")
+
+
+def changed(old: SearchConfig, profile: str | None, caps: dict[str, Any]) -> SearchConfig:
+    """Return the configuration with what was typed put over it."""
+    given = {key: value for key, value in caps.items() if value is not None}
+    parallel = given.pop("parallel", old.parallel)
+    updates: dict[str, object] = {"budget": old.budget.model_copy(update=given), "parallel": parallel}
+    if profile is not None:
+        from hpc_trex.slurm.profiles import load_profile
+
+        updates["profile"] = load_profile(profile)
+    return old.model_copy(update=updates)
+
+
+def options(profile: str | None, caps: dict[str, Any]) -> list[str]:
+    """Return what was typed as options again, for the controller in the background."""
+    given = caps if profile is None else {**caps, "profile": profile}
+    return [f"--{key.replace('_', '-')}={value}" for key, value in given.items() if value is not None]
+
+
+def changes(old: SearchConfig, new: SearchConfig) -> list[str]:
+    """Return what differs, one line a setting."""
+    before, after = old.budget.model_dump(), new.budget.model_dump()
+    lines = [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after[key]]
+    if old.parallel != new.parallel:
+        lines.append(f"parallel: {old.parallel} -> {new.parallel}")
+    if old.profile != new.profile:
+        lines.append(f"profile: {old.profile.name} -> {new.profile.name}")
+    return lines

@@ -1,0 +1,108 @@
+"""Run a controller in the foreground: views, signals, the last block and the exit code."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from hpc_trex.cli.errors import INTERRUPTED
+from hpc_trex.cli.options import emit, look
+
+if TYPE_CHECKING:
+    from hpc_trex.controller import Controller
+    from hpc_trex.layout import SearchPaths
+    from hpc_trex.models import SearchConfig, SearchState
+    from hpc_trex.report.live import Picture
+
+
+def run_controller(paths: SearchPaths, *, config: SearchConfig | None = None, color: bool | None = None) -> int:
+    """Drive a search to its end and print the last block; return the exit code.
+
+    Ctrl-C, SIGTERM and SIGHUP end the watching and give the lease back. Jobs go on; ``resume`` finds them.
+    """
+    from hpc_trex.controller import Controller
+    from hpc_trex.report.live import make_view
+
+    controller = Controller(paths, config=config)
+    try:
+        with ending_on_signals(), make_view(paths, lambda: picture(controller), color=color) as view:
+            state = controller.run(view.on_tick)
+    except KeyboardInterrupt:
+        say_how_to_go_on(paths)
+        return INTERRUPTED
+    except Ended as end:
+        say_how_to_go_on(paths)
+        return 128 + end.signal
+    finally:
+        controller.close()
+    return finish(paths, state)
+
+
+def picture(controller: Controller) -> Picture:
+    """Return what the live view draws, from the controller's own store."""
+    from hpc_trex.report.live import Picture
+
+    store = controller.store
+    return Picture(store.status(), store.nodes(), store.config.budget)
+
+
+def finish(paths: SearchPaths, state: SearchState) -> int:
+    """Print the last block of a search (its last line is the report's path) and return the exit code."""
+    from hpc_trex.report.html import write_report
+    from hpc_trex.report.tables import final_text
+    from hpc_trex.tree.store import Store
+
+    report = write_report(paths)
+    with Store.read(paths) as reader:
+        emit("\n" + final_text(reader.status(), reader.nodes(), report, look()))
+    return 0 if state.value == "done" else 1
+
+
+def say_how_to_go_on(paths: SearchPaths) -> None:
+    """Tell on stderr that only the watching ended."""
+    click.echo(
+        f"\nstopped watching; jobs that run go on. Go on with the search: hpc-trex resume {paths.root}\n"
+        f"End it and its jobs: hpc-trex cancel {paths.root}",
+        err=True,
+    )
+
+
+class Ended(BaseException):
+    """A signal other than Ctrl-C asked the controller to end. Not an Exception: nothing on the way may keep it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into :class:`Ended`, so that the lease is given back."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise Ended(number)
+
+    old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def one_tick(paths: SearchPaths) -> tuple[str, list[str]]:
+    """Do one tick and return the search's state and what happened. Raises LeaseHeld while a controller is at work."""
+    from hpc_trex.controller import Controller
+
+    lines: list[str] = []
+    controller = Controller(paths)
+    try:
+        state = controller.run(lambda report: lines.extend(report.lines), once=True)
+    finally:
+        controller.close()
+    return state.value, lines

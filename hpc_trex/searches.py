@@ -1,0 +1,73 @@
+"""Find searches by name or path, the newest one, and a free name for the next (DESIGN section 9).
+
+A search is a folder with a ``search.toml``. The searches live side by side under :func:`hpc_trex.layout.home`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hpc_trex.config import did_you_mean
+from hpc_trex.errors import NotFound
+from hpc_trex.layout import SearchPaths, home
+
+
+def list_searches(root: Path | None = None) -> list[SearchPaths]:
+    """Return the searches under ``root`` (default: home), the one that was created or changed last first.
+
+    "Last" is the time of ``search.toml``, which only a launch and a changed budget write.
+    """
+    found: list[tuple[int, str, SearchPaths]] = []
+    for config in (root or home()).glob("*/search.toml"):
+        found.append((config.stat().st_mtime_ns, config.parent.name, SearchPaths(config.parent)))
+    return [paths for _, _, paths in sorted(found, key=lambda item: item[:2], reverse=True)]
+
+
+def find_search(reference: str | None = None) -> SearchPaths:
+    """Return the search with this name or path; without one, the newest.
+
+    Raises :class:`NotFound` with the nearest names.
+    """
+    if reference is None:
+        return newest_search()
+    for folder in _candidates(reference):
+        if (folder / "search.toml").is_file():
+            return SearchPaths(folder.absolute())
+    names = [paths.root.name for paths in list_searches()]
+    listed = f"searches in {home()}: {', '.join(names[:8])}" if names else "start one with: hpc-trex launch"
+    raise NotFound(f"no search {reference!r}{did_you_mean(reference, names)}", hint=listed)
+
+
+def newest_search() -> SearchPaths:
+    """Return the newest search under home. Raises :class:`NotFound` when there is none."""
+    searches = list_searches()
+    if not searches:
+        raise NotFound(
+            f"no search in {home()}", hint="start one with: hpc-trex launch (HPC_TREX_HOME names another folder)"
+        )
+    return searches[0]
+
+
+def new_name(task: str, root: Path | None = None) -> str:
+    """Return the next free name for a search of this task: ``listops-1``, ``listops-2`` ...
+
+    ``task`` is a built-in name or the path of a card.
+    """
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(task).stem if task.endswith(".toml") else Path(task).name)
+    stem = stem.strip("-._")[:48] or "search"
+    parent = root or home()
+    taken = {path.name for path in parent.iterdir()} if parent.is_dir() else set()
+    number = 1
+    while f"{stem}-{number}" in taken:
+        number += 1
+    return f"{stem}-{number}"
+
+
+def _candidates(reference: str) -> list[Path]:
+    """Return the folders that a reference may mean: a path as typed, then a name under home."""
+    typed = Path(reference).expanduser()
+    if typed.name == "search.toml":
+        typed = typed.parent
+    looks_like_path = "/" in reference or reference in {".", ".."}
+    return [typed] if looks_like_path else [home() / reference, typed]
