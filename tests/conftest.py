@@ -1,0 +1,91 @@
+"""Folders, a base model and an own task for all tests; none may write into a home."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for the whole run: the base model is made once, as for a user."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPC_TREX_CACHE", str(folder))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the test's searches; the name has a space, as people's folders do."""
+    folder = tmp_path / "my searches"
+    monkeypatch.setenv("HPC_TREX_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base_model(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base model as a folder, made by the real job if no test before has made it."""
+    from hpc_trex.training.builtin import builtin_path
+    from tests.program import trex
+
+    path = builtin_path("tiny-qwen3", cache)
+    if not path.exists():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HPC_TREX_HOME", str(tmp_path_factory.mktemp("base")))
+            trex("launch", "--name", "base", "--max-nodes", 1, "--trials", 1, "--task", "mini-triage", timeout=600)
+    return path
+
+
+@pytest.fixture
+def own_card(tmp_path: Path) -> Path:
+    """A user's own task: two JSONL files with columns of their own and a card beside them."""
+    draw = random.Random(5)
+    words = ["red", "green", "blue", "black", "white", "small", "big", "old", "new", "cold"]
+
+    def rows(count: int) -> list[dict[str, str]]:
+        made = []
+        for _ in range(count):
+            picked = draw.sample(words, 3)
+            made.append({"question": " ".join(picked), "reply": picked[0]})
+        return made
+
+    unique = {row["question"]: row for row in rows(600)}
+    lines = [json.dumps(row) for row in unique.values()]
+    folder = tmp_path / "own task"
+    folder.mkdir()
+    (folder / "train.jsonl").write_text("\n".join(lines[:300]) + "\n")
+    (folder / "dev.jsonl").write_text("\n".join(lines[300:360]) + "\n")
+    (folder / "test.jsonl").write_text("\n".join(lines[360:420]) + "\n")
+    card = folder / "card.toml"
+    card.write_text(
+        """name = "first-word"
+licence = "CC0-1.0"
+dev = { path = "dev.jsonl" }
+test = { path = "test.jsonl" }
+
+[sources.train]
+path = "train.jsonl"
+trusted = true
+
+[prompt]
+prompt = "first word of: {{ question }}\\nanswer:"
+answer = "{{ reply }}"
+
+[metric]
+name = "exact_match"
+max_new_tokens = 8
+
+[default_train]
+method = "full"
+learning_rate = 0.003
+epochs = 4
+batch_size = 32
+max_seq_len = 64
+"""
+    )
+    return card
