@@ -1,0 +1,180 @@
+"""Ask Slurm about our jobs: one ``squeue`` for all, accounting only for those that are over or gone.
+
+A command that fails makes the jobs ``UNKNOWN``, never ``ABSENT``, and the pause before the next question grows.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from hpc_trex.layout import AttemptPaths
+from hpc_trex.slurm import parsing
+from hpc_trex.slurm.commands import NOT_FOUND, Ask, ask
+from hpc_trex.slurm.parsing import Row
+from hpc_trex.slurm.scheduler import JobRef, JobState, JobStatus
+
+#: Every job of ours, the finished ones too (for MinJobAge, 300 s by default), array tasks unfolded.
+SQUEUE = ("squeue", "--me", "-h", "-r", "-t", "all", "-o", parsing.SQUEUE_FORMAT)
+
+#: A state from which Slurm may put the job back is believed when it still stands after so many seconds; on the test
+#: cluster such a job was shown as NODE_FAIL for up to 2.3 s before it was PENDING again.
+CONFIRM_SECONDS = 5.0
+
+#: Names on one command line; each is under 100 characters, a line may have 131,072.
+CHUNK = 200
+
+_DAY = datetime.timedelta(days=1)
+
+
+class SlurmQueue:
+    """The state of our jobs as Slurm sees them.
+
+    ``poll_seconds`` is the first pause after a failed question; it doubles up to ten times itself, at most 300 s.
+    """
+
+    def __init__(
+        self,
+        *,
+        accounting: Literal["auto", "yes", "no"] = "auto",
+        poll_seconds: float = 30.0,
+        ask: Ask = ask,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._accounting: bool | None = {"auto": None, "yes": True, "no": False}[accounting]
+        self._first_pause = poll_seconds
+        self._ask = ask
+        self._clock = clock
+        self._failures = 0
+        self._silent_until = 0.0
+        self._trouble = ""
+        self._suspects: dict[str, tuple[str, float]] = {}
+
+    def poll(self, jobs: Sequence[JobRef]) -> dict[str, JobStatus]:
+        """Return the status by token of every job asked for."""
+        if not jobs:
+            return {}
+        rows = self.rows()
+        if rows is None:
+            return {job.token: JobStatus(JobState.UNKNOWN, job.job_id, self._trouble) for job in jobs}
+        by_token = self._choose(rows, jobs)
+        details = self._details(jobs, by_token)
+        statuses = {}
+        for job in jobs:
+            status = self._status(job, by_token.get(job.token), details)
+            statuses[job.token] = self._confirmed(job.token, status)
+        return statuses
+
+    def rows(self) -> list[Row] | None:
+        """Return all jobs of this user; None when Slurm cannot be asked, or was not because it failed just now."""
+        if self._clock() < self._silent_until:
+            return None
+        answer = self._ask(SQUEUE)
+        if not answer.ok:
+            pause = min(self._first_pause * 2**self._failures, self._first_pause * 10, 300.0)
+            self._failures += 1
+            self._silent_until = self._clock() + pause
+            self._trouble = answer.words
+            return None
+        self._failures = 0
+        self._silent_until = 0.0
+        return parsing.parse_squeue(answer.out)
+
+    @staticmethod
+    def _choose(rows: Sequence[Row], jobs: Sequence[JobRef]) -> dict[str, Row]:
+        wanted = {job.token: job.job_id for job in jobs}
+        named: dict[str, list[Row]] = {}
+        for row in rows:
+            if row.name in wanted:
+                named.setdefault(row.name, []).append(row)
+        chosen = {token: parsing.choose(found, wanted[token]) for token, found in named.items()}
+        return {token: row for token, row in chosen.items() if row is not None}
+
+    # ---- what squeue does not tell --------------------------------------------------------------------------------
+
+    def _details(self, jobs: Sequence[JobRef], by_token: dict[str, Row]) -> dict[str, Row] | None:
+        """Return accounting's rows of the jobs that left squeue, or ended there badly; None when it fails now."""
+        open_questions = [job for job in jobs if job.token not in by_token or _wants_detail(by_token[job.token])]
+        if not open_questions:
+            return {}
+        if not self._has_accounting():
+            return {} if self._accounting is False else None
+        return self._sacct(open_questions)
+
+    def _has_accounting(self) -> bool:
+        """Ask once whether this site keeps accounts; an outage is no answer and is asked again."""
+        if self._accounting is None:
+            answer = self._ask(("sacct", "-n", "-X", "-P", "-S", "now", "-o", "JobIDRaw"))
+            if answer.ok:
+                self._accounting = True
+            elif answer.code == NOT_FOUND or "accounting storage is disabled" in answer.err.lower():
+                self._accounting = False
+        return bool(self._accounting)
+
+    def _sacct(self, jobs: Sequence[JobRef]) -> dict[str, Row] | None:
+        since = min(_made(job) for job in jobs) - _DAY
+        found: list[Row] = []
+        for start in range(0, len(jobs), CHUNK):
+            names = ",".join(job.token for job in jobs[start : start + CHUNK])
+            answer = self._ask(
+                ("sacct", "-n", "-P", "-S", f"{since:%Y-%m-%dT%H:%M:%S}", f"--name={names}", "-o", parsing.SACCT_FORMAT)
+            )
+            if not answer.ok:
+                self._trouble = answer.words
+                return None
+            found += parsing.parse_sacct(answer.out)
+        return self._choose(found, jobs)
+
+    def _scontrol(self, row: Row) -> Row | None:
+        """Return the job as the controller still remembers it, with its exit code, where there is no accounting."""
+        answer = self._ask(("scontrol", "-o", "show", "job", row.job_id))
+        shown = [found for found in parsing.parse_scontrol(answer.out) if found.name == row.name] if answer.ok else []
+        return shown[0] if shown else None
+
+    # ---- putting the two together ---------------------------------------------------------------------------------
+
+    def _status(self, job: JobRef, row: Row | None, details: dict[str, Row] | None) -> JobStatus:
+        detail = (details or {}).get(job.token)
+        if row is None:
+            if details is None:
+                return JobStatus(JobState.UNKNOWN, job.job_id, f"not in squeue, and sacct fails: {self._trouble}")
+            if detail is None:
+                return JobStatus(JobState.ABSENT, job.job_id)
+            if parsing.job_state(detail.state) is not JobState.ENDED:
+                # Accounting lags, or slurmctld lost the job in a crash: squeue is the one to believe.
+                return JobStatus(JobState.ABSENT, detail.job_id, f"sacct says {detail.state}, squeue has no such job")
+            return parsing.status_of(detail)
+        if _wants_detail(row):
+            if self._accounting is False:
+                detail = self._scontrol(row)
+            if detail is not None and parsing.job_state(detail.state) is JobState.ENDED:
+                return parsing.status_of(detail._replace(detail=detail.detail or row.detail, nodes=row.nodes))
+        return parsing.status_of(row)
+
+    def _confirmed(self, token: str, status: JobStatus) -> JobStatus:
+        """Hold back an end from which Slurm may bring the job back, until it has stood for CONFIRM_SECONDS."""
+        word = status.reason.split(" ", 1)[0]
+        if status.state is not JobState.ENDED or word not in parsing.MAY_COME_BACK:
+            self._suspects.pop(token, None)
+            return status
+        now = self._clock()
+        seen_word, since = self._suspects.setdefault(token, (word, now))
+        if seen_word == word and now - since >= CONFIRM_SECONDS:
+            return status
+        if seen_word != word:
+            self._suspects[token] = (word, now)
+        return status._replace(state=JobState.RUNNING, reason=f"{status.reason}, to be confirmed")
+
+
+def _wants_detail(row: Row) -> bool:
+    return parsing.job_state(row.state) is JobState.ENDED and row.state != "COMPLETED"
+
+
+def _made(job: JobRef) -> datetime.datetime:
+    """Return when the attempt was made, in local time, which is what sacct reads: its spec's age, else a month ago."""
+    try:
+        return datetime.datetime.fromtimestamp(AttemptPaths(job.directory).spec.stat().st_mtime)
+    except OSError:
+        return datetime.datetime.now() - 30 * _DAY

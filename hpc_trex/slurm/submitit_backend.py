@@ -1,0 +1,192 @@
+"""Slurm as the back end: submitit writes the batch script and submits it; nothing else is taken from submitit.
+
+The job calls one fixed function with the path of its spec. Results and progress are files of ours, states come from
+:mod:`hpc_trex.slurm.queue`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hpc_trex.errors import TrexError, UsageProblem
+from hpc_trex.layout import AttemptPaths
+from hpc_trex.models import Profile, Resources
+from hpc_trex.slurm import parsing
+from hpc_trex.slurm.commands import Ask, ask
+from hpc_trex.slurm.environment import dropped_names, job_variables
+from hpc_trex.slurm.queue import CHUNK, SlurmQueue
+from hpc_trex.slurm.refusals import refusal
+from hpc_trex.slurm.scheduler import JobRef, JobRequest, JobState, JobStatus, SubmitUnavailable
+
+if TYPE_CHECKING:
+    from hpc_trex.slurm.executor import TrexExecutor
+
+#: sbatch gives up by itself after about 10 s without a controller; more means that it hangs.
+SUBMIT_SECONDS = 90
+#: Jobs at once where the profile does not say.
+DEFAULT_PARALLEL = 4
+#: Options that the back end itself depends on: a profile must not set them.
+RESERVED = frozenset({"job-name", "output", "error", "array", "wrap", "requeue", "parsable", "open-mode"})
+
+Entry = Callable[[str], Any]
+
+
+class SlurmScheduler:
+    """Jobs as Slurm jobs, one task a node. Implements :class:`hpc_trex.slurm.scheduler.Scheduler`.
+
+    ``entry`` is what the job calls with the path of its spec; it must be importable there. Default:
+    ``hpc_trex.job.entry.run``.
+    """
+
+    name = "slurm"
+
+    def __init__(self, profile: Profile, *, entry: Entry | None = None, ask: Ask = ask) -> None:
+        reserved = sorted(RESERVED & {key.replace("_", "-") for key in profile.extra})
+        if reserved:
+            raise UsageProblem(
+                f"profile {profile.name}: extra.{reserved[0]} is set by hpc-trex itself",
+                hint=f"remove {reserved[0]} from extra",
+            )
+        self._profile = profile
+        self._entry = entry
+        self._ask = ask
+        self._queue = SlurmQueue(accounting=profile.accounting, poll_seconds=profile.poll_seconds, ask=ask)
+
+    def submit(self, request: JobRequest) -> str:
+        """Submit one job and return its id. Raises :class:`SubmitUnavailable` or :class:`SubmitRefused`."""
+        from hpc_trex.slurm.executor import SbatchFailed  # submitit: 0.2 s
+
+        executor = self._executor(request)
+        try:
+            return executor.submit_one(self._entry or _default_entry(), str(request.spec))
+        except SbatchFailed as error:
+            if error.code == 0:
+                raise SubmitUnavailable(f"job {request.token}: {error.words}", hint="squeue --me") from error
+            raise refusal(error.words, error.code, self._profile, request.token) from error
+
+    def poll(self, jobs: Sequence[JobRef]) -> dict[str, JobStatus]:
+        """Return the status by token, with one ``squeue`` for all (and ``sacct`` for those that left it)."""
+        return self._queue.poll(jobs)
+
+    def cancel(self, jobs: Sequence[JobRef]) -> None:
+        """Cancel the jobs that carry these tokens. Raises :class:`TrexError` when Slurm cannot be asked."""
+        tokens = {job.token for job in jobs}
+        if not tokens:
+            return
+        queue = self._ask(("squeue", "--me", "-h", "-r", "-o", parsing.SQUEUE_FORMAT))
+        if not queue.ok:
+            raise TrexError(f"cannot cancel: squeue says: {queue.words}", hint="try again, or: scancel --name=TOKEN")
+        live = [
+            row.job_id
+            for row in parsing.parse_squeue(queue.out)
+            if row.name in tokens and parsing.job_state(row.state) is not JobState.ENDED
+        ]
+        for start in range(0, len(live), CHUNK):
+            answer = self._ask(("scancel", *live[start : start + CHUNK]))
+            # A job that ended meanwhile is what was wanted.
+            if not answer.ok and "already" not in answer.err and "Invalid job id" not in answer.err:
+                raise TrexError(f"cannot cancel: scancel says: {answer.words}", hint="scancel " + " ".join(live))
+
+    def slots(self) -> int:
+        """Return the profile's ``parallel``, else 4: what else a site bears is not known."""
+        return self._profile.parallel or DEFAULT_PARALLEL
+
+    def render(self, request: JobRequest) -> str:
+        """Return the batch script; nothing is written and Slurm is not needed."""
+        return self._executor(request).text()
+
+    def _executor(self, request: JobRequest) -> TrexExecutor:
+        from hpc_trex.slurm.executor import TrexExecutor
+
+        for sign, name in (("%", "a percent sign"), ("\\", "a backslash"), ("\n", "a line break")):
+            if sign in str(request.directory):
+                raise UsageProblem(
+                    f"{request.directory} has {name} in it, which Slurm would expand in the names of output files",
+                    hint="choose another folder (HPC_TREX_HOME)",
+                )
+        paths = AttemptPaths(request.directory.absolute())
+        unset = [part for name in dropped_names() for part in ("-u", name)]
+        executor = TrexExecutor(
+            paths.root / "submitit",
+            python=_python(self._profile),
+            prefix=["env", *unset, "timeout", "-k", "5", str(SUBMIT_SECONDS)],
+            script=paths.script,
+        )
+        executor.update_parameters(**parameters(self._profile, request, paths, executor.link_lines(executor.folder)))
+        return executor
+
+
+def parameters(profile: Profile, request: JobRequest, paths: AttemptPaths, link: str) -> dict[str, Any]:
+    """Return submitit's parameters of a job. ``link`` is the shell line that prepares submitit's folder in the job."""
+    resources = request.resources
+    exports = [f"export {key}={shlex.quote(value)}" for key, value in job_variables(profile, resources).items()]
+    extra = {key.replace("_", "-"): value for key, value in profile.extra.items() if value is not False}
+    given: dict[str, Any] = {
+        "job_name": request.token,
+        "comment": request.token,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "nodes": resources.nodes,
+        "tasks_per_node": 1,
+        "cpus_per_task": resources.cpus_per_task,
+        "timeout_min": resources.minutes,
+        "signal_delay_s": profile.signal_seconds,
+        "wckey": None,  # submitit's own makes some sites refuse the job
+        "setup": [*profile.setup, *exports, link],
+        "srun_args": _srun_arguments(paths, resources),
+    }
+    if profile.mem_request:
+        given["mem_gb"] = resources.mem_gb
+    gpus, gpus_in_job = _gpus(profile, resources)
+    given |= gpus
+    given["additional_parameters"] = {
+        "output": str(paths.stdout),
+        "error": str(paths.stderr),
+        "chdir": str(paths.root),
+        "no-requeue": True,
+        # The environment of sbatch itself, which we have cleaned. NONE would make the node run the login shell, which
+        # fails or hangs at some sites and brings in whatever ~/.profile exports.
+        "export": "ALL",
+        **gpus_in_job,
+        **extra,
+    }
+    return given
+
+
+def _srun_arguments(paths: AttemptPaths, resources: Resources) -> list[str]:
+    return [
+        *("--output", str(paths.stdout), "--error", str(paths.stderr), "--open-mode=append"),
+        "--export=ALL",
+        # Since Slurm 22.05 srun does not take this from sbatch: a step would be bound to one CPU.
+        f"--cpus-per-task={resources.cpus_per_task}",
+        "--kill-on-bad-exit=1",
+        # Sites may set WaitTime, which ends the other tasks some seconds after the first one is through.
+        "--wait=0",
+    ]
+
+
+def _gpus(profile: Profile, resources: Resources) -> tuple[dict[str, str], dict[str, str]]:
+    """Return how this site wants GPUs to be asked for: submitit's parameters, and further sbatch options."""
+    if not resources.gpus_per_node:
+        return {}, {}
+    kind = f"{profile.gpu_type}:" if profile.gpu_type else ""
+    if profile.gpu_request == "gres":
+        return {"gres": f"gpu:{kind}{resources.gpus_per_node}"}, {}
+    if profile.gpu_request == "gpus-per-node":
+        return {"gpus_per_node": f"{kind}{resources.gpus_per_node}"}, {}
+    return {}, {"gpus": f"{kind}{resources.gpus}"}
+
+
+def _python(profile: Profile) -> str:
+    return " ".join([*(shlex.quote(part) for part in profile.runner), shlex.quote(profile.python or sys.executable)])
+
+
+def _default_entry() -> Entry:
+    from hpc_trex.job.entry import run
+
+    return run
