@@ -33,6 +33,8 @@ class SearchCreated(Record):
     config: SearchConfig
     task_digest: str
     base_digest: str
+    higher_is_better: bool = True
+    """Direction of the task's main metric."""
 
 
 class ConfigChanged(Record):

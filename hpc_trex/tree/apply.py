@@ -1,0 +1,315 @@
+"""What each event does to the database. The same code runs when an event is recorded and when the log is replayed.
+
+Every function touches a number of rows that does not grow with the tree, except the sums of a node's ancestors, which
+grow with its depth. An event that does not fit the tree (an unknown node, a round that ends twice) raises
+``ValueError`` and changes nothing, because the caller's transaction is rolled back.
+"""
+
+# ruff: noqa: ARG001 # all rules have one signature, so that one dispatcher can call them
+from __future__ import annotations
+
+import json
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+from hpc_trex.models import JobKind, JobResult, NodeState, TrialState
+from hpc_trex.tree import events as ev
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+#: Adds to the sums of a node and of all its ancestors: parameters (node, then one number a column).
+_BACK_UP = """
+WITH RECURSIVE up (id) AS (
+    SELECT ? UNION ALL SELECT nodes.parent FROM nodes JOIN up ON nodes.id = up.id WHERE nodes.parent IS NOT NULL
+)
+UPDATE nodes SET pending = pending + ?, scored = scored + ?, score_sum = score_sum + ?, failures = failures + ?
+WHERE id IN up
+"""
+
+
+def mark(db: Database, line: ev.EventLine, end: int) -> None:
+    """Record that the database holds every event up to this one, which ends at byte ``end`` of the log."""
+    db.execute("UPDATE search SET last_seq = ?, log_bytes = ?, last_time = ?", [line.seq, end, line.time])
+
+
+@singledispatch
+def apply_event(event: ev.Event, db: Database, line: ev.EventLine) -> None:
+    """Change the database as the event says. ``line`` gives its number and time."""
+    raise ValueError(f"no rule for the event {type(event).__name__}")
+
+
+def _change(db: Database, sql: str, parameters: list[Any], refusal: str) -> None:
+    """Run an update that must touch exactly one row."""
+    if db.execute(sql, parameters).rowcount != 1:
+        raise ValueError(refusal)
+
+
+def _back_up(
+    db: Database, node: int, *, pending: int = 0, scored: int = 0, score: float = 0, failures: int = 0
+) -> None:
+    db.execute(_BACK_UP, [node, pending, scored, score, failures])
+
+
+def _result_json(result: JobResult | None) -> str | None:
+    return None if result is None else result.model_dump_json(exclude={"curve"})
+
+
+@apply_event.register(ev.SearchCreated)
+def _created(event: ev.SearchCreated, db: Database, line: ev.EventLine) -> None:
+    db.execute(
+        "INSERT INTO search (id, config, higher_is_better, task_digest, base_digest, created_at, last_time, last_seq,"
+        " log_bytes) VALUES (1, ?, ?, ?, ?, ?, ?, ?, 0)",
+        [
+            event.config.model_dump_json(),
+            event.higher_is_better,
+            event.task_digest,
+            event.base_digest,
+            line.time,
+            line.time,
+            line.seq,
+        ],
+    )
+
+
+@apply_event.register(ev.ConfigChanged)
+def _config(event: ev.ConfigChanged, db: Database, line: ev.EventLine) -> None:
+    _change(db, "UPDATE search SET config = ?", [event.config.model_dump_json()], "there is no search yet")
+
+
+@apply_event.register(ev.SearchStateChanged)
+def _state(event: ev.SearchStateChanged, db: Database, line: ev.EventLine) -> None:
+    _change(db, "UPDATE search SET state = ?, message = ?", [event.state, event.message], "there is no search yet")
+
+
+@apply_event.register(ev.NodeAdded)
+def _node_added(event: ev.NodeAdded, db: Database, line: ev.EventLine) -> None:
+    last = db.execute("SELECT max(id) FROM nodes").fetchone()[0]
+    if event.node != (0 if last is None else last + 1):
+        raise ValueError(f"node {event.node} cannot follow node {last}")
+    if (event.parent is None) != (event.node == 0):
+        raise ValueError("the baseline, node 0, and only it, has no parent")
+    depth = 0
+    if event.parent is not None:
+        row = db.execute("SELECT depth FROM nodes WHERE id = ?", [event.parent]).fetchone()
+        if row is None:
+            raise ValueError(f"there is no node {event.parent} to be the parent of node {event.node}")
+        depth = row[0] + 1
+    db.execute(
+        "INSERT INTO nodes (id, parent, depth, plan, move, recipe_digest, data_from, added_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            event.node,
+            event.parent,
+            depth,
+            event.plan.model_dump_json() if event.plan else None,
+            event.plan.move if event.plan else "",
+            event.recipe_digest,
+            event.data_from,
+            line.time,
+        ],
+    )
+    db.execute("UPDATE nodes SET children = children + 1 WHERE id = ?", [event.parent])
+    _back_up(db, event.node, pending=1)
+
+
+@apply_event.register(ev.TrialAdded)
+def _trial_added(event: ev.TrialAdded, db: Database, line: ev.EventLine) -> None:
+    reused_node, reused_trial = event.reused_from or (None, None)
+    db.execute(
+        "INSERT INTO trials (node, trial, kind, plan, seed, identity, replicate_of, reused_node, reused_trial, added_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            event.node,
+            event.trial,
+            event.kind,
+            event.plan.model_dump_json() if event.plan else None,
+            event.seed,
+            event.identity,
+            event.replicate_of,
+            reused_node,
+            reused_trial,
+            line.time,
+        ],
+    )
+
+
+@apply_event.register(ev.AttemptIntended)
+def _attempt_intended(event: ev.AttemptIntended, db: Database, line: ev.EventLine) -> None:
+    key = [event.node, event.trial]
+    last = db.execute("SELECT max(attempt) FROM attempts WHERE node = ? AND trial = ?", key).fetchone()[0] or 0
+    if event.attempt != last + 1:
+        raise ValueError(f"attempt {event.attempt} of node {event.node} trial {event.trial} cannot follow {last}")
+    db.execute(
+        "INSERT INTO attempts (node, trial, attempt, kind, token, gpus, minutes, micro_batch_size, directory,"
+        " intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            *key,
+            event.attempt,
+            event.kind,
+            event.token,
+            event.gpus,
+            event.minutes,
+            event.micro_batch_size,
+            event.directory,
+            line.time,
+        ],
+    )
+    if event.trial:
+        _change(
+            db,
+            "UPDATE trials SET state = 'active', micro_batch_size = coalesce(?, micro_batch_size)"
+            " WHERE node = ? AND trial = ? AND state IN ('planned', 'active')",
+            [event.micro_batch_size, *key],
+            f"node {event.node} trial {event.trial} is not there, or is over: no attempt of it can follow",
+        )
+
+
+@apply_event.register(ev.AttemptQueued)
+def _attempt_queued(event: ev.AttemptQueued, db: Database, line: ev.EventLine) -> None:
+    _change(
+        db,
+        "UPDATE attempts SET state = 'queued', job_id = ?, queued_at = ?"
+        " WHERE token = ? AND state IN ('intent', 'queued', 'running')",
+        [event.job_id, line.time, event.token],
+        f"there is no live attempt {event.token} to be queued",
+    )
+
+
+@apply_event.register(ev.AttemptRunning)
+def _attempt_running(event: ev.AttemptRunning, db: Database, line: ev.EventLine) -> None:
+    _change(
+        db,
+        "UPDATE attempts SET state = 'running', host = ?, running_at = ?"
+        " WHERE token = ? AND state IN ('intent', 'queued', 'running')",
+        [event.host, line.time, event.token],
+        f"there is no live attempt {event.token} to be running",
+    )
+
+
+@apply_event.register(ev.AttemptEnded)
+def _attempt_ended(event: ev.AttemptEnded, db: Database, line: ev.EventLine) -> None:
+    live = "SELECT node, kind, gpus FROM attempts WHERE token = ? AND state IN ('intent', 'queued', 'running')"
+    row = db.execute(live, [event.token]).fetchone()
+    if row is None:
+        raise ValueError(f"there is no live attempt {event.token} to end")
+    node, kind, gpus = row
+    gpus = event.gpus or gpus  # a job that left no result still held the GPUs that it asked for
+    preparation = kind in (JobKind.PREPARE, JobKind.BASE)
+    db.execute(
+        "UPDATE attempts SET state = ?, failure = ?, message = ?, host = coalesce(?, host), seconds = ?,"
+        " cpu_seconds = ?, gpus = ?, progress_step = ?, result = ?, ended_at = ? WHERE token = ?",
+        [
+            "succeeded" if event.succeeded else "failed",
+            event.failure,
+            event.message,
+            (event.result.host or None) if event.result else None,
+            event.seconds,
+            event.cpu_seconds,
+            gpus,
+            event.progress_step,
+            _result_json(event.result) if preparation else None,
+            line.time,
+            event.token,
+        ],
+    )
+    used = [gpus * event.seconds, event.cpu_seconds]
+    for where, key in (("nodes", node), ("search", 1)):
+        db.execute(
+            f"UPDATE {where} SET gpu_seconds = gpu_seconds + ?, cpu_seconds = cpu_seconds + ? WHERE id = ?",  # noqa: S608
+            [*used, key],
+        )
+
+
+@apply_event.register(ev.TrialEnded)
+def _trial_ended(event: ev.TrialEnded, db: Database, line: ev.EventLine) -> None:
+    if event.state in (TrialState.PLANNED, TrialState.ACTIVE):
+        raise ValueError(f"a trial cannot end as {event.state}")
+    _change(
+        db,
+        "UPDATE trials SET state = ?, score = ?, result = ?, failure = ?, message = ?, ended_at = ?"
+        " WHERE node = ? AND trial = ? AND state IN ('planned', 'active')",
+        [
+            event.state,
+            event.score,
+            _result_json(event.result),
+            event.failure,
+            event.message,
+            line.time,
+            event.node,
+            event.trial,
+        ],
+        f"node {event.node} trial {event.trial} is not there, or is over already",
+    )
+
+
+@apply_event.register(ev.NodeEnded)
+def _node_ended(event: ev.NodeEnded, db: Database, line: ev.EventLine) -> None:
+    done = event.state == NodeState.DONE
+    if event.state == NodeState.PENDING or done != (event.score is not None):
+        raise ValueError(f"a round cannot end as {event.state} with score {event.score}")
+    charged = event.state == NodeState.FAILED and event.charged
+    _change(
+        db,
+        "UPDATE nodes SET state = ?, score = ?, best_trial = ?, failure = ?, charged = ?, message = ?, ended_at = ?,"
+        " ended_seq = ? WHERE id = ? AND state = 'pending'",
+        [
+            event.state,
+            event.score,
+            event.best_trial,
+            event.failure,
+            charged,
+            event.message,
+            line.time,
+            line.seq,
+            event.node,
+        ],
+        f"node {event.node} is not there, or is over already",
+    )
+    _back_up(db, event.node, pending=-1, scored=int(done), score=event.score or 0.0, failures=int(charged))
+    if not done and not charged:  # it leaves no visit, so it must not use up its parent's cap on children either
+        db.execute(
+            "UPDATE nodes SET children = children - 1 WHERE id = (SELECT parent FROM nodes WHERE id = ?)", [event.node]
+        )
+
+
+@apply_event.register(ev.NodeRescored)
+def _node_rescored(event: ev.NodeRescored, db: Database, line: ev.EventLine) -> None:
+    row = db.execute("SELECT score FROM nodes WHERE id = ? AND state = 'done'", [event.node]).fetchone()
+    if row is None:
+        raise ValueError(f"node {event.node} is not finished, so it has no score to change")
+    db.execute("UPDATE nodes SET score = ?, best_trial = ? WHERE id = ?", [event.score, event.best_trial, event.node])
+    _back_up(db, event.node, score=event.score - row[0])
+
+
+@apply_event.register(ev.NodeDiagnosed)
+def _node_diagnosed(event: ev.NodeDiagnosed, db: Database, line: ev.EventLine) -> None:
+    _change(
+        db, "UPDATE nodes SET report = ? WHERE id = ?", [event.report, event.node], f"there is no node {event.node}"
+    )
+    db.execute("DELETE FROM insights WHERE node = ?", [event.node])
+    for insight in event.insights:
+        db.execute(
+            "INSERT INTO insights (node, text, nodes, kind) VALUES (?, ?, ?, ?)",
+            [event.node, insight.text, json.dumps(insight.nodes), insight.kind],
+        )
+
+
+@apply_event.register(ev.NoiseMeasured)
+def _noise(event: ev.NoiseMeasured, db: Database, line: ev.EventLine) -> None:
+    _change(db, "UPDATE search SET noise_sd = ?, noise_groups = ?", [event.sd, event.groups], "there is no search yet")
+
+
+@apply_event.register(ev.Chosen)
+def _chosen(event: ev.Chosen, db: Database, line: ev.EventLine) -> None:
+    _change(db, "UPDATE search SET chosen = ?", [event.model_dump_json()], "there is no search yet")
+
+
+@apply_event.register(ev.TestScored)
+def _test(event: ev.TestScored, db: Database, line: ev.EventLine) -> None:
+    _change(db, "UPDATE search SET test = ?", [event.model_dump_json()], "there is no search yet")
+
+
+@apply_event.register(ev.Note)
+def _note(event: ev.Note, db: Database, line: ev.EventLine) -> None:
+    db.execute("INSERT INTO notes (time, text, node) VALUES (?, ?, ?)", [line.time, event.text, event.node])

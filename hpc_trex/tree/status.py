@@ -1,0 +1,78 @@
+"""``hpc-trex status``: a search in one record, from a number of queries that does not grow with the tree."""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from hpc_trex.models import BestView, Score, StatusView, TrialState, TrialView
+
+if TYPE_CHECKING:
+    from hpc_trex.tree.reads import TreeReads
+
+
+def status(tree: TreeReads) -> StatusView:
+    """Return the state of a search: what runs, the best round against the baseline, the sealed test, the cost."""
+    config = tree.config
+    state, message = tree.state()
+    nodes, trials = tree.counts()
+    noise = tree.noise()
+    test = tree.test_score()
+    scores = test.scores if test else {}
+    chosen = tree.chosen()
+    baseline = _best(tree, 0, None, scores.get("base"))
+    best = tree.best_node()
+    return StatusView(
+        search=config.name,
+        directory=str(tree.root),
+        task=config.task,
+        model=config.model,
+        state=state,
+        message=message,
+        nodes=nodes,
+        trials=trials,
+        baseline=baseline,
+        best=None if best is None else _best(tree, best, baseline, None),
+        chosen=None if chosen is None else _best(tree, chosen.node, baseline, scores.get("chosen"), chosen.trial),
+        test_difference=scores.get("difference"),
+        noise_sd=noise[0] if noise else None,
+        cost=tree.cost(),
+        max_nodes=config.budget.max_nodes,
+        running=tuple(tree.live_attempts()),
+        insights=tuple(tree.insights()),
+    )
+
+
+def _best(
+    tree: TreeReads, node: int, baseline: BestView | None, test: Score | None, trial: int | None = None
+) -> BestView | None:
+    """Return a finished round's score with its interval; None when there is none.
+
+    The interval is the mean of the bootstrap intervals of the trial and its repeats: seeds share the dev rows, so that
+    more seeds do not make it narrower.
+    """
+    if tree.next_node() <= node:
+        return None
+    view = tree.node(node)
+    trial = trial or view.best_trial
+    if view.score is None or trial is None:
+        return None
+    group = [one for one in view.trials if trial in (one.trial, one.replicate_of) and _is_scored(one)]
+    # the choice may fall on another trial of the round than the one whose score the round has
+    dev = view.score if trial == view.best_trial or not group else fmean(one.score for one in group if one.score)
+    intervals = [one.result.scores["main"] for one in group if one.result and "main" in one.result.scores]
+    sign = 1 if tree.higher_is_better else -1
+    return BestView(
+        node=node,
+        trial=trial,
+        dev=dev,
+        dev_seeds=max(1, len(group)),
+        dev_low=fmean(score.low for score in intervals) if intervals else None,
+        dev_high=fmean(score.high for score in intervals) if intervals else None,
+        test=test,
+        gain=None if baseline is None else sign * (dev - baseline.dev),
+    )
+
+
+def _is_scored(trial: TrialView) -> bool:
+    return trial.state == TrialState.DONE and trial.score is not None
