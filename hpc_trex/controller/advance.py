@@ -264,9 +264,7 @@ def best_trial(view: NodeView, *, higher: bool) -> tuple[int, float] | None:
     for trial in view.trials:
         if trial.replicate_of is None and trial.kind is not JobKind.TEST and trial.score is not None:
             scores = [trial.score] + [
-                other.score
-                for other in view.trials
-                if other.replicate_of == trial.trial and other.score is not None
+                other.score for other in view.trials if other.replicate_of == trial.trial and other.score is not None
             ]
             means[trial.trial] = sum(scores) / len(scores)
     if not means:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hpc_trex.agents.protocol import Researcher
 from hpc_trex.layout import AttemptPaths, SearchPaths, cache
-from hpc_trex.models import AttemptView, ModelRef, SearchConfig, SearchState, TaskCard
+from hpc_trex.models import AttemptState, AttemptView, ModelRef, SearchConfig, SearchState, TaskCard
 from hpc_trex.slurm.scheduler import Scheduler
 from hpc_trex.tree.context import StoreView
 from hpc_trex.tree.events import Event, Note, SearchStateChanged
@@ -37,9 +37,9 @@ class Work:
     submit_failures: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    @property
+    @cached_property
     def config(self) -> SearchConfig:
-        """The configuration as it is now (``resume`` may have changed it)."""
+        """The configuration as it is now; only opening the search may change it."""
         return self.store.config
 
     @cached_property
@@ -75,15 +75,8 @@ class Work:
         if config.model_path:
             return ModelRef(name=config.model, path=config.model_path)
         made = self.store.preparation(0)
-        if made is None:
-            return None
-        from hpc_trex.files import read_record
-        from hpc_trex.models import AttemptState, JobResult
-
-        if made.state is not AttemptState.SUCCEEDED:
-            return None
-        result = read_record(self.attempt_paths(made).result, JobResult)
-        return result.model if result else None
+        result = self.store.preparation_result(0)
+        return result.model if made and made.state is AttemptState.SUCCEEDED and result else None
 
     def rng(self, purpose: str) -> random.Random:
         """Return a generator that depends on the search's seed, the size of the tree and ``purpose`` only, so that a

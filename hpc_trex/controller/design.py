@@ -109,8 +109,8 @@ def add_node(work: Work, parent: int, plan: RoundPlan) -> int:
 
 def planned_trial(work: Work, node: int, number: int, data: DataRecipe, plan: TrialPlan) -> TrialAdded:
     """Return the event of a planned trial; it takes over the result of the same experiment where there is one."""
-    created = work.store.created
-    identity = trial_identity(data, plan, base=created.base_digest, task=created.task_digest)
+    base, task = work.store.digests()
+    identity = trial_identity(data, plan, base=base, task=task)
     same = work.store.find_identity(identity)
     return TrialAdded(
         node=node,

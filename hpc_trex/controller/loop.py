@@ -63,7 +63,7 @@ class Controller:
         self.lease = Lease(paths)
         self.lease.acquire()
         try:
-            self.store = Store.open(paths)
+            self.store = Store.open(paths, guard=self.lease)
             self.work = self._open(config)
         except BaseException:
             self.close()
@@ -117,7 +117,9 @@ class Controller:
         finally:
             state = self.store.state()[0]
             publish(self.store, force=state in OVER or state is SearchState.PAUSED)
-        return TickReport(state, list(work.lines), state in (*OVER, SearchState.PAUSED), len(self.store.live_attempts()))
+        return TickReport(
+            state, list(work.lines), state in (*OVER, SearchState.PAUSED), len(self.store.live_attempts())
+        )
 
     def _pass(self, work: Work) -> None:
         if self.store.next_node() == 0:
