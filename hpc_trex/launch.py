@@ -166,8 +166,7 @@ def _lines(config: SearchConfig, directory: Path) -> list[str]:
         f"task       {config.task}",
         f"model      {config.model}",
         f"runs on    {config.profile.name} ({config.profile.scheduler}), {config.parallel} job(s) at once",
-        f"plan       {config.budget.max_nodes} rounds of {researcher.trials} trial(s); "
-        f"researcher {researcher.name}, policy {policy.name}",
+        f"plan       {config.budget.max_nodes} rounds of {researcher.trials} trial(s), {researcher.name} on {policy.name}",
         f"at worst   {count} trainings of {train.minutes} min: {worst}",
     ]
 

@@ -80,5 +80,6 @@ class Work:
 
     def rng(self, purpose: str) -> random.Random:
         """Return a generator that depends on the search's seed, the size of the tree and ``purpose`` only, so that a
-        controller that died and its successor draw the same."""
+        controller that died and its successor draw the same.
+        """
         return random.Random(f"{self.config.seed}/{self.store.next_node()}/{purpose}")  # noqa: S311

@@ -68,7 +68,20 @@ def test_a_killed_controller_is_followed_by_resume_and_nothing_is_lost_or_double
 
 def test_own_data_and_an_own_model_folder(tmp_path, home, base_model, own_card):
     """A card that names local JSONL files, a prompt template and a metric, on a model from a folder."""
-    trex("launch", "--task", own_card, "--model", base_model, "--name", "own", "--max-nodes", 1, "--trials", 1, timeout=600)
+    trex(
+        "launch",
+        "--task",
+        own_card,
+        "--model",
+        base_model,
+        "--name",
+        "own",
+        "--max-nodes",
+        1,
+        "--trials",
+        1,
+        timeout=600,
+    )
     assert_whole(home / "own")
     found = status(home / "own")
     assert found["model"] == str(base_model)

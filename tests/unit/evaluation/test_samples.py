@@ -30,6 +30,8 @@ def test_a_file_that_was_changed_is_named_with_its_line(tmp_path, line):
 
 
 def test_the_controller_reads_samples_without_torch_numpy_or_lm_eval():
-    code = "import sys, hpc_trex.evaluation.samples; print({'torch', 'numpy', 'lm_eval', 'datasets'} & set(sys.modules))"
+    code = (
+        "import sys, hpc_trex.evaluation.samples; print({'torch', 'numpy', 'lm_eval', 'datasets'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
