@@ -15,11 +15,11 @@ _LOG_SIGNS: tuple[tuple[str, FailureClass, str], ...] = (
         "the GPU's memory was not enough",
     ),
     (
-        r"(?m)exceeded memory limit|oom[-_ ]kill|Out Of Memory|DefaultCPUAllocator: can't allocate|^MemoryError"
-         r"|Cannot allocate memory|std::bad_alloc",
+        r"(?m)exceeded memory limit|oom[-_ ]kill|Out Of Memory|^MemoryError|Cannot allocate memory|std::bad_alloc",
         FailureClass.OOM,
         "the memory asked for was not enough",
     ),
+    (r"DefaultCPUAllocator: can't allocate", FailureClass.OOM, "the memory asked for was not enough"),
     (r"DUE TO PREEMPTION", FailureClass.PREEMPTED, "another job took its place"),
     (r"DUE TO TIME LIMIT", FailureClass.TIMEOUT, "the time limit was reached"),
     (r"DUE TO NODE FAILURE|NODE_FAIL", FailureClass.NODE_FAIL, "the node failed"),
