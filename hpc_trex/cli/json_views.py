@@ -21,11 +21,11 @@ def tree_json(status: StatusView, nodes: Sequence[NodeView]) -> dict[str, Any]:
     return {"search": status.search, "state": status.state.value, "nodes": [_tree_node(node) for node in nodes]}
 
 
-def node_json(node: NodeView, attempts: Sequence[AttemptView], difference: object) -> dict[str, Any]:
+def node_json(node: NodeView, attempts: Sequence[AttemptView], difference: Sequence[str]) -> dict[str, Any]:
     """Return ``show``: the round with plan, recipe, difference from its parent, trials and attempts."""
     body = node.model_dump(mode="json")
     body["recipe"] = body["plan"]["data"] if body["plan"] else None
-    body["difference"] = difference
+    body["difference"] = list(difference)
     body["attempts"] = [attempt.model_dump(mode="json") for attempt in attempts]
     return body
 

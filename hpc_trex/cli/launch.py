@@ -49,7 +49,7 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
 @click.option("-d", "--detach", is_flag=True, help="Leave the search to a background controller and return.")
 @dry_run_option
 @click.pass_context
-def command(ctx: click.Context, *, yes: bool, detach: bool, dry_run: bool, **options: Any) -> None:
+def command(ctx: click.Context, /, *, yes: bool, detach: bool, dry_run: bool, **options: Any) -> None:
     """Start a search: the plan and its worst cost are shown first. Ctrl-C stops watching, never a job."""
     from hpc_trex.launch import LaunchOptions, create_search, plan_launch
 

@@ -11,7 +11,7 @@ from hpc_trex.errors import NotFound, UsageProblem
 
 if TYPE_CHECKING:
     from hpc_trex.models import AttemptView
-    from hpc_trex.tree.store import Reader
+    from hpc_trex.tree.store import Store
 
 
 @click.command("logs", epilog="Example: hpc-trex logs 3 --trial 2 -f")
@@ -59,18 +59,16 @@ def command(
             click.echo(line)
 
 
-def choose_attempt(reader: Reader, node: int, trial: int | None, attempt: int | None) -> AttemptView:
+def choose_attempt(reader: Store, node: int, trial: int | None, attempt: int | None) -> AttemptView:
     """Return the job that is meant: in the named trial, else one that runs, else the last of the round.
 
     Raises :class:`NotFound` naming what there is.
     """
-    view = reader.node(node)
-    numbers = (0, *(item.trial for item in view.trials))
-    jobs = [job for number in numbers if trial in (None, number) for job in reader.attempts(node, number)]
-    if attempt is not None:
-        jobs = [job for job in jobs if job.attempt == attempt]
+    reader.node(node)
+    every = reader.attempts(node)
+    jobs = [job for job in every if trial in (None, job.trial) and attempt in (None, job.attempt)]
     if not jobs:
-        known = [f"trial {number} attempt {job.attempt}" for number in numbers for job in reader.attempts(node, number)]
+        known = [f"trial {job.trial} attempt {job.attempt}" for job in every]
         raise NotFound(
             f"node {node} has no such job" if known else f"node {node} has no job yet", hint=", ".join(known)
         )

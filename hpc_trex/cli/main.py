@@ -41,7 +41,7 @@ COMMANDS = {
 class Program(LazyGroup):
     """The outermost group: its ``main`` is the one error handler."""
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run and exit with one of the documented codes."""
         argv = list(sys.argv[1:] if args is None else args)
         state = State()

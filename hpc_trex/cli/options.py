@@ -18,7 +18,7 @@ from hpc_trex.errors import UsageProblem
 
 if TYPE_CHECKING:
     from hpc_trex.layout import SearchPaths
-    from hpc_trex.report.tables import Look
+    from hpc_trex.report.look import Look
 
 F = TypeVar("F", bound=Callable[..., Any])
 SCHEMA = 1
@@ -78,7 +78,7 @@ def emit(text: str) -> None:
 
 def look() -> Look:
     """Return how text is laid out here: drawn and as wide as the terminal, or plain for a pipe."""
-    from hpc_trex.report.tables import Look
+    from hpc_trex.report.look import Look
 
     ctx = click.get_current_context(silent=True)
     color = ctx.color if ctx is not None else None

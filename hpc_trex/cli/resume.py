@@ -31,7 +31,7 @@ OVER = ("done", "failed", "cancelled")
 @dry_run_option
 @click.pass_context
 def command(
-    ctx: click.Context, *, search: str | None, last: bool, detach: bool, dry_run: bool, profile: str | None, **caps: Any,
+    ctx: click.Context, /, *, search: str | None, last: bool, detach: bool, dry_run: bool, profile: str | None, **caps: Any,
 ) -> None:  # fmt: skip
     """Go on with SEARCH where it stands: nothing is lost or run twice, whatever ended the last controller."""
     from hpc_trex.tree.store import Store

@@ -21,9 +21,9 @@ def command(node: str, search: str | None, last: bool, as_json: bool) -> None:
 
     with Store.read(pick(search, last)) as reader:
         view = reader.node(number_of(node))
-        attempts = [item for trial in (0, *(t.trial for t in view.trials)) for item in reader.attempts(view.id, trial)]
+        attempts = reader.attempts(view.id)
         parent = None if view.parent is None else reader.node(view.parent)
-    difference = plan_difference(None if parent is None else parent.plan, view.plan) if view.plan else []
+    difference = plan_difference(parent, view)
     if as_json:
         emit_json(node_json(view, attempts, difference))
     else:

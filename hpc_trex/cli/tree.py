@@ -16,9 +16,9 @@ def command(search: str | None, last: bool, as_json: bool) -> None:
     from hpc_trex.tree.store import Store
 
     with Store.read(pick(search, last)) as reader:
-        nodes, status = reader.nodes(), reader.status()
+        nodes, status, higher = reader.nodes(), reader.status(), reader.higher_is_better
     if as_json:
         emit_json(tree_json(status, nodes))
         return
     best = status.chosen or status.best
-    emit(tree_text(nodes, best=best.node if best else None, look=look()))
+    emit(tree_text(nodes, best=best.node if best else None, higher=higher, look=look()))

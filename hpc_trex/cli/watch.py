@@ -48,7 +48,7 @@ def picture(controller: Controller) -> Picture:
     from hpc_trex.report.live import Picture
 
     store = controller.store
-    return Picture(store.status(), store.nodes(), store.config.budget)
+    return Picture(store.status(), store.nodes(), store.config.budget, store.higher_is_better)
 
 
 def finish(paths: SearchPaths, state: SearchState) -> int:
@@ -59,7 +59,8 @@ def finish(paths: SearchPaths, state: SearchState) -> int:
 
     report = write_report(paths)
     with Store.read(paths) as reader:
-        emit("\n" + final_text(reader.status(), reader.nodes(), report, look()))
+        text = final_text(reader.status(), reader.nodes(), report, higher=reader.higher_is_better, look=look())
+    emit("\n" + text)
     return 0 if state.value == "done" else 1
 
 

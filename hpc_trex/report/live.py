@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TextIO
 from hpc_trex.files import read_record
 from hpc_trex.layout import AttemptPaths, SearchPaths
 from hpc_trex.models import AttemptState, AttemptView, Budget, Heartbeat, NodeView, SearchState, StatusView
-from hpc_trex.report.tables import Look, best_text, cost_words, duration, tree_text
+from hpc_trex.report.look import Look, duration
+from hpc_trex.report.tables import best_text, cost_words, tree_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -43,6 +44,8 @@ class Picture(NamedTuple):
     status: StatusView
     nodes: Sequence[NodeView]
     budget: Budget
+    higher: bool = True
+    """Direction of the metric."""
 
 
 class View(Protocol):
@@ -132,7 +135,7 @@ def live_text(picture: Picture, root: Path, elapsed: float, look: Look, *, heigh
     shown = running[: max(2, height // 4)]
     rows = max(3, height - FRAME_LINES - len(shown))
     best = status.best.node if status.best is not None else None
-    lines = ["", tree_text(picture.nodes, best=best, look=look, limit=rows), ""]
+    lines = ["", tree_text(picture.nodes, best=best, higher=picture.higher, look=look, limit=rows), ""]
     lines += [running_line(attempt, _heartbeat(root, attempt), look) for attempt in shown]
     more = len(running) - len(shown)
     if more or waiting:

@@ -1,6 +1,6 @@
 """The text of ``status``, ``tree``, ``best``, ``show`` and of the end of a launch: functions from records to ``str``.
 
-A :class:`Look` says whether the reader is a terminal (lines drawn with box characters, colours, a width) or a program
+A :class:`hpc_trex.report.look.Look` says whether the reader is a terminal (lines drawn with box characters, colours, a width) or a program
 (plain characters, full width). Nothing here reads a file or a database.
 """
 
@@ -8,87 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from click import style
-
-from hpc_trex.models import AttemptView, BestView, NodeState, NodeView, Score, StatusView, TrialView
-
-STATE_COLOURS = {
-    "running": "cyan",
-    "pending": "cyan",
-    "active": "cyan",
-    "queued": "blue",
-    "done": "green",
-    "succeeded": "green",
-    "finishing": "cyan",
-    "paused": "yellow",
-    "failed": "red",
-    "cancelled": "yellow",
-}
+from hpc_trex.models import (
+    AttemptView,
+    BestView,
+    JobKind,
+    NodeState,
+    NodeView,
+    Score,
+    StatusView,
+    TrialState,
+    TrialView,
+)
+from hpc_trex.report.difference import describe_recipe
+from hpc_trex.report.look import PLAIN, Look, duration, number, signed
 
 #: Levels of the tree that are indented; deeper ones show their depth as a number.
 DEEPEST = 12
-
-
-class Look(NamedTuple):
-    """How text is laid out. ``width`` is in columns; None cuts nothing."""
-
-    unicode: bool = False
-    color: bool = False
-    width: int | None = None
-
-    def paint(self, text: str, colour: str | None = None, *, bold: bool = False) -> str:
-        """Return the text in a colour, where there are colours."""
-        return style(text, fg=colour, bold=bold) if self.color and (colour or bold) else text
-
-    def state(self, state: str) -> str:
-        """Return a state in its colour."""
-        return self.paint(state, STATE_COLOURS.get(state))
-
-    def cut(self, text: str, used: int = 0) -> str:
-        """Return one line of text that leaves ``used`` columns of the width free."""
-        line = " ".join(text.split())
-        room = None if self.width is None else max(10, self.width - used)
-        if room is None or len(line) <= room:
-            return line
-        return line[: room - 3] + "..."
-
-
-PLAIN = Look()
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Return a score for a table; ``-`` where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def signed(value: float | None, digits: int = 4) -> str:
-    """Return a difference with its sign; ``-`` where there is none."""
-    return "-" if value is None else f"{value:+.{digits}f}"
-
-
-def duration(seconds: float | None) -> str:
-    """Return seconds as ``42s``, ``3m10s`` or ``2h05m``."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+#: Columns of a tree's line that are not its title.
+OTHER_COLUMNS = 46
 
 
 # --- the tree ---------------------------------------------------------------------------------------------------
 
 
 def tree_text(
-    nodes: Sequence[NodeView], *, best: int | None = None, look: Look = PLAIN, limit: int | None = None
+    nodes: Sequence[NodeView],
+    *,
+    best: int | None = None,
+    higher: bool = True,
+    look: Look = PLAIN,
+    limit: int | None = None,
 ) -> str:
     """Return the tree, one round a line: id and move, score, gain over the baseline, trials done, state.
 
-    With ``limit`` only the last so many lines are kept, and how many are hidden is said.
+    A gain is positive where the round is better (``higher``: the metric's direction). With ``limit`` only the last so
+    many lines are kept, and how many are hidden is said.
     """
     by_id = {node.id: node for node in nodes}
     if not by_id:
@@ -97,15 +52,20 @@ def tree_text(
     rows = [(prefix + _title(node), node) for prefix, node in _walk(by_id, look)]
     wide = max(len(title) for title, _ in rows)
     if look.width is not None:
-        wide = min(wide, max(16, look.width - 40))
+        wide = min(wide, max(16, look.width - OTHER_COLUMNS))
     lines = [f"{'round':<{wide}}  {'score':>8} {'gain':>8} {'trials':>6}  state"]
     hidden = max(0, len(rows) - limit) if limit is not None else 0
     if hidden:
-        lines.append(f"... {hidden} earlier rounds")
-    lines += [
-        _tree_line(title, node, wide=wide, baseline=baseline, best=best, look=look) for title, node in rows[hidden:]
-    ]
+        lines.append(f"... {hidden} more rounds above")
+    for title, node in rows[hidden:]:
+        gain = None if node.id == 0 or node.score is None or baseline is None else node.score - baseline
+        gain = -gain if gain is not None and not higher else gain
+        lines.append(f"{_fitted(title, wide)}  {number(node.score):>8} {signed(gain):>8} {_outcome(node, best, look)}")
     return "\n".join(lines)
+
+
+def _fitted(title: str, wide: int) -> str:
+    return f"{title:<{wide}}" if len(title) <= wide else title[: wide - 3] + "..."
 
 
 def _walk(by_id: dict[int, NodeView], look: Look) -> Iterator[tuple[str, NodeView]]:
@@ -132,18 +92,15 @@ def _title(node: NodeView) -> str:
     return f"{node.id} {'baseline' if node.id == 0 else node.move or 'round'}"
 
 
-def _tree_line(title: str, node: NodeView, *, wide: int, baseline: float | None, best: int | None, look: Look) -> str:
-    gain = None if node.id == 0 or node.score is None or baseline is None else node.score - baseline
-    planned = [trial for trial in node.trials if trial.replicate_of is None and trial.kind.value != "test"]
-    done = sum(1 for trial in planned if trial.state.value == "done")
-    if len(title) > wide:
-        title = title[: wide - 3] + "..."
+def _outcome(node: NodeView, best: int | None, look: Look) -> str:
+    """Return how many planned trials are done, the state, why it failed, and the mark of the best round."""
+    planned = [trial for trial in node.trials if trial.replicate_of is None and trial.kind is not JobKind.TEST]
+    done = sum(1 for trial in planned if trial.state is TrialState.DONE)
     state = look.state(node.state.value)
     if node.failure is not None and node.state is not NodeState.DONE:
         state += f" {node.failure.value}"
     mark = look.paint("  * best", "green", bold=True) if node.id == best and best != 0 else ""
-    row = f"{title:<{wide}}  {number(node.score):>8} {signed(gain):>8} {f'{done}/{len(planned)}':>6}  "
-    return row + state + mark
+    return f"{f'{done}/{len(planned)}':>6}  {state}{mark}"
 
 
 # --- status and best --------------------------------------------------------------------------------------------
@@ -238,8 +195,10 @@ def _job_line(attempt: AttemptView, look: Look) -> str:
 # --- one round --------------------------------------------------------------------------------------------------
 
 
-def node_text(node: NodeView, attempts: Sequence[AttemptView], look: Look = PLAIN) -> str:
-    """Return all that is known of one round: plan, recipe, trials with their scores, jobs, diagnosis."""
+def node_text(
+    node: NodeView, attempts: Sequence[AttemptView], difference: Sequence[str] = (), look: Look = PLAIN
+) -> str:
+    """Return all that is known of one round: plan, recipe, what differs from its parent, trials, jobs, diagnosis."""
     parent = "no parent" if node.parent is None else f"child of {node.parent}"
     lines = [f"node {node.id}  {look.state(node.state.value)}  {parent}, {node.visits} visits, {node.pending} pending"]
     lines.append(f"score      {number(node.score)}   reward {number(node.reward)}")
@@ -248,22 +207,18 @@ def node_text(node: NodeView, attempts: Sequence[AttemptView], look: Look = PLAI
     if node.plan is not None:
         lines += [f"move       {node.move}", f"hypothesis {node.plan.hypothesis}"]
         lines += [f"expected   {node.plan.expected_effect}"] if node.plan.expected_effect else []
-        lines += [
-            "data recipe" + ("" if node.data_from in (None, node.id) else f" (prepared by node {node.data_from})")
-        ]
-        lines += [
-            f"  {index}. {_step(step.op, step.model_dump(exclude_defaults=True))}"
-            for index, step in enumerate(node.plan.data.steps, 1)
-        ]
-    lines += ["trials", *(f"  {_trial(trial, look)}" for trial in node.trials)]
-    lines += ["jobs", *(f"  {_attempt(attempt, look)}" for attempt in attempts)]
-    if node.report:
-        lines += ["diagnosis", *(f"  {line}" for line in node.report.splitlines())]
+        prepared = "" if node.data_from in {None, node.id} else f" (prepared by node {node.data_from})"
+        lines += _block(f"data recipe{prepared}", describe_recipe(node.plan.data))
+    lines += _block("changes", difference)
+    lines += _block("trials", [_trial(trial, look) for trial in node.trials])
+    lines += _block("jobs", [_attempt(attempt, look) for attempt in attempts])
+    lines += _block("diagnosis", node.report.splitlines())
     return "\n".join(lines)
 
 
-def _step(op: str, fields: dict[str, object]) -> str:
-    return " ".join([op, *(f"{key}={value}" for key, value in fields.items() if key != "op")])
+def _block(title: str, lines: Sequence[str]) -> list[str]:
+    """Return a titled, indented list; nothing when it is empty."""
+    return [title, *(f"  {line}" for line in lines)] if lines else []
 
 
 def _trial(trial: TrialView, look: Look) -> str:
@@ -293,11 +248,11 @@ def _attempt(attempt: AttemptView, look: Look) -> str:
     return text + (f"  {attempt.failure.value}: {attempt.message}" if attempt.failure is not None else "")
 
 
-def final_text(status: StatusView, nodes: Sequence[NodeView], report: Path | None, look: Look = PLAIN) -> str:
+def final_text(
+    status: StatusView, nodes: Sequence[NodeView], report: Path, *, higher: bool = True, look: Look = PLAIN
+) -> str:
     """Return the last block of a launch; its last line is the path of the HTML report."""
     best = status.chosen or status.best
-    lines = [tree_text(nodes, best=best.node if best else None, look=look), "", status_text(status, look)]
-    lines += [f"insight   {look.cut(insight.text, 10)}" for insight in status.insights[:5]]
-    if report is not None:
-        lines += ["", str(report)]
-    return "\n".join(lines)
+    tree = tree_text(nodes, best=best.node if best else None, higher=higher, look=look)
+    insights = [f"insight   {look.cut(insight.text, 10)}" for insight in status.insights[:5]]
+    return "\n".join([tree, "", status_text(status, look), *insights, "", str(report)])

@@ -1,0 +1,69 @@
+"""How text is laid out for a terminal or for a program, and how numbers are written in it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from click import style
+
+STATE_COLOURS = {
+    "running": "cyan",
+    "pending": "cyan",
+    "active": "cyan",
+    "queued": "blue",
+    "done": "green",
+    "succeeded": "green",
+    "finishing": "cyan",
+    "paused": "yellow",
+    "failed": "red",
+    "cancelled": "yellow",
+}
+
+
+class Look(NamedTuple):
+    """How text is laid out. ``width`` is in columns; None cuts nothing."""
+
+    unicode: bool = False
+    color: bool = False
+    width: int | None = None
+
+    def paint(self, text: str, colour: str | None = None, *, bold: bool = False) -> str:
+        """Return the text in a colour, where there are colours."""
+        return style(text, fg=colour, bold=bold) if self.color and (colour or bold) else text
+
+    def state(self, state: str) -> str:
+        """Return a state in its colour."""
+        return self.paint(state, STATE_COLOURS.get(state))
+
+    def cut(self, text: str, used: int = 0) -> str:
+        """Return one line of text that leaves ``used`` columns of the width free."""
+        line = " ".join(text.split())
+        room = None if self.width is None else max(10, self.width - used)
+        if room is None or len(line) <= room:
+            return line
+        return line[: room - 3] + "..."
+
+
+PLAIN = Look()
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return a score for a table; ``-`` where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """Return a difference with its sign; ``-`` where there is none."""
+    return "-" if value is None else f"{value:+.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return seconds as ``42s``, ``3m10s`` or ``2h05m``."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
