@@ -1,0 +1,181 @@
+"""``python -m hpc_trex.job.worker SPEC``: one rank of a job. It does the work and hands an outcome to the supervisor."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hpc_trex.errors import JobFailure
+from hpc_trex.job.child import die_with_parent
+from hpc_trex.job.classify import classify
+from hpc_trex.job.files import Interrupted, Outcome, hand_over
+from hpc_trex.job.fingerprint import folder_digest
+from hpc_trex.job.heartbeat import Beat
+from hpc_trex.job.say import say
+from hpc_trex.layout import AttemptPaths
+from hpc_trex.models import FailureClass, Heartbeat, JobKind, JobResult, JobSpec, ModelRef, Score
+
+#: Exit code of a worker that was asked to stop (EX_TEMPFAIL of sysexits.h).
+INTERRUPTED = 75
+
+
+class Job:
+    """What the kinds of work share: the spec, its files, the heartbeat and this process's rank."""
+
+    def __init__(self, spec: JobSpec, rank: int) -> None:
+        self.spec = spec
+        self.rank = rank
+        self.paths = AttemptPaths(Path(spec.attempt_dir))
+        self.beat = Beat(self.paths, every=spec.heartbeat_seconds, rank=rank)
+
+    def result(self, **fields: Any) -> JobResult:
+        """Return a result that says success."""
+        return JobResult(token=self.spec.token, state="succeeded", **fields)
+
+
+def _base(job: Job) -> JobResult:
+    from hpc_trex.training.base_model import make_builtin
+
+    steps = job.spec.train.max_steps if job.spec.train else None
+    made = make_builtin(job.spec.base.name, job.spec.cache_dir, job.beat, steps=steps)
+    say(f"base model {made.ref.name} in {made.ref.path} ({'made now' if made.fresh else 'made before'})")
+    return job.result(
+        model=made.ref,
+        curve=made.curve,
+        steps=made.steps,
+        tokens=made.tokens,
+        hashes={"base": folder_digest(Path(made.ref.path))},
+    )
+
+
+def _prepare(job: Job) -> JobResult:
+    from hpc_trex.data.prepare import prepare
+
+    manifest = prepare(job.spec, job.beat)
+    say(f"prepared {manifest.get('rows')} rows in {job.spec.data_dir}")
+    hashes = {"data": str(manifest["sha256"])} if "sha256" in manifest else {}
+    return job.result(data_manifest=manifest, hashes=hashes)
+
+
+def _baseline(job: Job) -> JobResult:
+    evaluation = _evaluate(job, job.spec.base, job.paths.samples)
+    return job.result(
+        scores={"main": evaluation.main},
+        extra_scores=dict(evaluation.extra),
+        samples=str(job.paths.samples),
+        hashes={"base": folder_digest(Path(job.spec.base.path))},
+    )
+
+
+def _test(job: Job) -> JobResult:
+    from hpc_trex.evaluation.evaluate import paired_difference
+
+    missing = {"base", "chosen"} - job.spec.compare.keys()
+    if missing:
+        raise JobFailure(f"a test job needs compare.{', compare.'.join(sorted(missing))}", failure=FailureClass.CONFIG)
+    base = _evaluate(job, job.spec.compare["base"], job.paths.root / "samples-base.jsonl")
+    chosen = _evaluate(job, job.spec.compare["chosen"], job.paths.samples)
+    difference = paired_difference(base, chosen, job.spec.evaluate)
+    say(f"difference {_shown(difference)}")
+    return job.result(
+        scores={"base": base.main, "chosen": chosen.main, "difference": difference},
+        extra_scores=dict(chosen.extra),
+        samples=str(job.paths.samples),
+    )
+
+
+def _train(job: Job) -> JobResult | None:
+    """Train, then evaluate on rank 0 alone; the other ranks have no result and end."""
+    from hpc_trex.training.train import train
+
+    trained = train(job.spec, job.beat)
+    if job.rank != 0:
+        return None
+    extra, samples, scores = dict(trained.extra_scores), None, {}
+    if job.spec.eval_rows:
+        evaluation = _evaluate(job, trained.ref, job.paths.samples, loaded=(trained.model, trained.tokenizer))
+        scores = {"main": evaluation.main}
+        extra |= evaluation.extra
+        samples = str(job.paths.samples)
+    return job.result(
+        scores=scores,
+        extra_scores=extra,
+        samples=samples,
+        model=trained.ref,
+        hashes={**trained.hashes, "base": folder_digest(Path(job.spec.base.path))},
+        **trained.figures,
+    )
+
+
+def _evaluate(job: Job, ref: ModelRef, samples: Path, *, loaded: tuple[Any, Any] | None = None) -> Any:
+    """Evaluate one model on the spec's rows; ``loaded`` is the model and tokenizer where they are in memory."""
+    from hpc_trex.evaluation.evaluate import evaluate
+
+    if not job.spec.eval_rows:
+        raise JobFailure(f"a {job.spec.kind} job needs eval_rows", failure=FailureClass.CONFIG)
+    if loaded is None:
+        from hpc_trex.training.load import load_model, load_tokenizer
+
+        job.beat(Heartbeat(phase="loading"))
+        loaded = load_model(ref, attention="auto", precision="auto").model, load_tokenizer(ref)
+    evaluation = evaluate(*loaded, job.spec, Path(job.spec.eval_rows), samples, job.beat)
+    say(f"{ref.name}{' with adapter' if ref.adapter else ''}: {_shown(evaluation.main)}")
+    return evaluation
+
+
+def _shown(score: Score) -> str:
+    return f"{score.metric} {score.value:.4f} [{score.low:.4f}, {score.high:.4f}], n = {score.n}"
+
+
+KINDS: dict[JobKind, Callable[[Job], JobResult | None]] = {
+    JobKind.BASE: _base,
+    JobKind.PREPARE: _prepare,
+    JobKind.BASELINE: _baseline,
+    JobKind.TRAIN: _train,
+    JobKind.TEST: _test,
+}
+
+
+def work(spec: JobSpec, rank: int) -> int:
+    """Do the work of one rank, hand over its outcome and return the exit code. No exception leaves it."""
+    job = Job(spec, rank)
+    try:
+        job.beat(Heartbeat(phase="starting"))
+        result = KINDS[spec.kind](job)
+    except Interrupted as stop:
+        result = JobResult(
+            token=spec.token, state="failed", failure=stop.failure, message=stop.message, steps=stop.step
+        )
+        hand_over(job.paths, Outcome(result=result, interrupted=True))
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - whatever it is, it becomes the result
+        traceback.print_exc()
+        failure, message = classify(error)
+        result = JobResult(token=spec.token, state="failed", failure=failure, message=message[:4000])
+        hand_over(job.paths, Outcome(result=result))
+        return 1
+    if result is not None:
+        hand_over(job.paths, Outcome(result=result))
+    return 0
+
+
+def main() -> None:
+    """Run, then leave without teardown: a communicator or a driver that hangs there would keep the job's GPUs."""
+    die_with_parent()
+    spec = JobSpec.model_validate_json(Path(sys.argv[1]).read_bytes())
+    code = 1
+    try:
+        code = work(spec, int(os.environ.get("RANK", "0")))
+    except Exception:  # noqa: BLE001 - the outcome could not be written: the supervisor reads this
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The training of one trial in this process: prepared rows and a base in, a trained model out."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hpc_trex.errors import JobFailure
+from hpc_trex.job.heartbeat import Beat
+from hpc_trex.job.say import say
+from hpc_trex.layout import AttemptPaths
+from hpc_trex.models import FailureClass, Heartbeat, JobSpec, ModelRef, TrainConfig, digest
+from hpc_trex.training import data
+from hpc_trex.training.adapters import add_lora
+from hpc_trex.training.attention import EAGER, FLASH
+from hpc_trex.training.batches import Layout
+from hpc_trex.training.checkpoint import mark_finished
+from hpc_trex.training.load import Loaded, load_model, load_tokenizer
+from hpc_trex.training.loop import Loop, Plan, Trained, mean_loss
+from hpc_trex.training.packing import packing_is_exact
+from hpc_trex.training.progress import Checkpoint, newest_checkpoint
+from hpc_trex.training.schedule import total_steps
+from hpc_trex.training.speed import model_flops_utilisation
+
+
+class TrainedModel(NamedTuple):
+    """A trained model in memory and on disk, with what the result says about it."""
+
+    model: Any
+    tokenizer: Any
+    ref: ModelRef
+    extra_scores: dict[str, float]
+    hashes: dict[str, str]
+    figures: dict[str, Any]
+    """Fields of ``JobResult``."""
+
+
+class _Set(NamedTuple):
+    """The tokenised rows of a trial."""
+
+    samples: list[data.Sample]
+    holdout: list[data.Sample]
+    cut: int
+    ordered: bool
+    digest: str
+
+
+def train(spec: JobSpec, beat: Beat) -> TrainedModel:
+    """Train one trial on all ranks of the job; rank 0 saves the model in ``AttemptPaths.model``.
+
+    Raises ``JobFailure`` (and ``Interrupted`` after a checkpoint).
+    """
+    if spec.train is None or spec.data_dir is None:
+        raise JobFailure("a train job needs train and data_dir", failure=FailureClass.CONFIG)
+    config, paths = spec.train, AttemptPaths(Path(spec.attempt_dir))
+    accelerator = make_accelerator(config)
+    beat(Heartbeat(phase="loading"))
+    tokenizer = load_tokenizer(spec.base)
+    rows = _read_set(spec, config, tokenizer)
+    identity = _identity(spec, config, rows.digest)
+    resume = newest_checkpoint([Path(f) for f in spec.resume_from] + [paths.checkpoints], identity=identity)
+    if resume and resume.progress.finished:
+        return _already_trained(resume, config, tokenizer, rows)
+    loaded = _load(spec, config)
+    plan = _plan(spec, config, loaded, rows, tokenizer, identity)
+    if accelerator.is_main_process:
+        _announce(plan, loaded, config, resume)
+    loop = Loop(loaded.model, plan, accelerator, beat, resume)
+    trained = loop.run()
+    accelerator.wait_for_everyone()
+    world = accelerator.num_processes
+    accelerator.end_training()
+    ref = spec.base
+    if beat.rank == 0:
+        beat(Heartbeat(phase="saving", step=plan.total, total_steps=plan.total))
+        ref = _save(loaded.model, tokenizer, spec, config, paths)
+        mark_finished(paths.checkpoints, trained.progress, ref)
+    extra = _extra(trained, rows)
+    if rows.holdout and beat.rank == 0:
+        extra["holdout_loss"] = mean_loss(loaded.model, rows.holdout, plan, accelerator.device, beat)
+    figures = _figures(trained, loaded, world) | {"resumed_from_step": resume.step if resume else 0}
+    return TrainedModel(loaded.model, tokenizer, ref, extra, {"data": rows.digest}, figures)
+
+
+def make_accelerator(config: TrainConfig) -> Any:
+    """Return accelerate's view of the ranks: gloo on CPUs, NCCL on GPUs, set up from the launcher's environment."""
+    import torch
+    from accelerate import Accelerator
+
+    from hpc_trex.training.load import use_half
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    half = use_half(config.precision)
+    return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16" if half else "no")
+
+
+def _read_set(spec: JobSpec, config: TrainConfig, tokenizer: Any) -> _Set:
+    folder = Path(spec.data_dir or "")
+    manifest = data.read_manifest(folder)
+    rows = data.read_rows(folder / "rows")
+    if spec.mixture:
+        rows = data.mix(rows, spec.mixture, spec.seed)
+    style = str(manifest.get("format", "plain"))
+    samples, cut = data.tokenise(rows, tokenizer, max_seq_len=config.max_seq_len, style=style)
+    holdout: list[data.Sample] = []
+    if (folder / "holdout").is_dir():
+        held = data.read_rows(folder / "holdout")
+        if held.prompts:
+            holdout, _ = data.tokenise(held, tokenizer, max_seq_len=config.max_seq_len, style=style)
+    return _Set(samples, holdout, cut, bool(manifest.get("ordered", False)), str(manifest.get("sha256", "")))
+
+
+def _identity(spec: JobSpec, config: TrainConfig, data_digest: str) -> str:
+    """Return what a checkpoint must share to be resumed from: all that decides the numbers, not how they are computed."""
+    how = {"micro_batch_size", "attention", "gradient_checkpointing", "packing"}
+    return digest(
+        {
+            "train": config.resolved().model_dump(mode="json", exclude=how),
+            "base": [spec.base.path, spec.base.adapter],
+            "data": data_digest,
+            "mixture": spec.mixture,
+            "seed": spec.seed,
+        }
+    )
+
+
+def _load(spec: JobSpec, config: TrainConfig) -> Loaded:
+    """Load the base and make it trainable."""
+    import torch
+
+    full = config.method == "full"
+    if spec.base.adapter and not full:
+        raise JobFailure(
+            "a base model with an adapter cannot get a second one",
+            failure=FailureClass.CONFIG,
+            hint="use method = full",
+        )
+    loaded = load_model(spec.base, attention=config.attention, precision=config.precision, master_weights=full)
+    model = loaded.model.merge_and_unload() if spec.base.adapter else loaded.model
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    # New adapters begin with random weights: the seed decides them.
+    torch.manual_seed(spec.seed)
+    return loaded._replace(model=model if full else add_lora(model, config.lora))
+
+
+def _plan(spec: JobSpec, config: TrainConfig, loaded: Loaded, rows: _Set, tokenizer: Any, identity: str) -> Plan:
+    eager = loaded.attention.name == EAGER
+    layout: Layout = "padded"
+    if config.packing:
+        layout = "varlen" if loaded.attention.name == FLASH else "packed"
+        if not packing_is_exact(loaded.model, layout, additive=eager):
+            say("packing is off: this architecture lets the samples of a row see each other")
+            layout = "padded"
+    return Plan(
+        config=config,
+        samples=rows.samples,
+        stream=data.Stream(len(rows.samples), seed=spec.seed, ordered=rows.ordered),
+        total=total_steps(config, len(rows.samples)),
+        seed=spec.seed,
+        layout=layout,
+        additive_mask=eager,
+        pad_id=tokenizer.pad_token_id,
+        vocabulary=max(2, len(tokenizer)),
+        half=loaded.half,
+        checkpoints=AttemptPaths(Path(spec.attempt_dir)).checkpoints,
+        checkpoint_seconds=spec.checkpoint_seconds,
+        identity=identity,
+    )
+
+
+def _announce(plan: Plan, loaded: Loaded, config: TrainConfig, resume: Checkpoint | None) -> None:
+    weights = sum(value.numel() for value in loaded.model.parameters())
+    trained = sum(value.numel() for value in loaded.model.parameters() if value.requires_grad)
+    say(
+        f"attention: {loaded.attention.shown}; computing in {'bf16' if loaded.half else 'fp32'}; rows are {plan.layout}"
+    )
+    say(
+        f"{config.method}: {trained:,} of {weights:,} weights are trained; {len(plan.samples)} samples, {plan.total} steps"
+    )
+    if resume:
+        say(f"resuming from {resume.folder} at step {resume.step}")
+
+
+def _save(model: Any, tokenizer: Any, spec: JobSpec, config: TrainConfig, paths: AttemptPaths) -> ModelRef:
+    """Save the model whole: written beside, then renamed."""
+    target, temporary = paths.model, paths.model.with_name(f".model.tmp-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    model.save_pretrained(str(temporary), safe_serialization=True)
+    if config.method == "full":
+        tokenizer.save_pretrained(str(temporary))
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+    say(f"saved {config.method} model in {target}")
+    if config.method == "lora":
+        return ModelRef(name=spec.base.name, path=spec.base.path, adapter=str(target))
+    return ModelRef(name=spec.base.name, path=str(target))
+
+
+def _already_trained(resume: Checkpoint, config: TrainConfig, tokenizer: Any, rows: _Set) -> TrainedModel:
+    """An earlier attempt trained to the end and was cut off in its evaluation: take its model."""
+    ref = resume.progress.finished
+    assert ref is not None
+    say(f"the training was finished at step {resume.step}; the model is in {ref.adapter or ref.path}")
+    loaded = load_model(ref, attention=config.attention, precision=config.precision)
+    trained = Trained(resume.progress, None)
+    figures = _figures(trained, loaded, 1) | {"resumed_from_step": resume.step}
+    return TrainedModel(loaded.model, tokenizer, ref, _extra(trained, rows), {"data": rows.digest}, figures)
+
+
+def _extra(trained: Trained, rows: _Set) -> dict[str, float]:
+    extra = {"train_truncated": rows.cut / len(rows.samples)}
+    if trained.progress.curve:
+        extra["train_loss"] = trained.progress.curve[-1].loss
+    return extra
+
+
+def _figures(trained: Trained, loaded: Loaded, world: int) -> dict[str, Any]:
+    import torch
+
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_reserved() / 2**30
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {
+        "curve": trained.progress.curve,
+        "steps": trained.progress.step,
+        "tokens": trained.progress.tokens,
+        "tokens_per_second": trained.tokens_per_second,
+        "attention": loaded.attention.shown,
+        "world_size": world,
+        "peak_memory_gb": round(peak, 3),
+        "mfu": model_flops_utilisation(loaded.model, trained.tokens_per_second, world),
+    }
