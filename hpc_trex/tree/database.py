@@ -121,18 +121,35 @@ def build(events: Path, target: Path | str) -> tuple[Database, EventReader]:
 
 
 def build_in_place(events: Path, path: Path) -> int:
-    """Make ``tree.db`` from the log, whole or not at all (temp name, fsync, rename); return the number of events."""
+    """Make ``tree.db`` from the log, whole or not at all (temp name, fsync, rename); return the number of events.
+
+    A database that was there is kept beside it as ``tree.db.old``.
+    """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with readable(path):
             database, reader = build(events, temporary)
             database.close()
         flush(temporary)
+        _set_aside(path)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
     return reader.seq
+
+
+def _set_aside(path: Path) -> None:
+    """Move a database and its rollback journal away together.
+
+    A journal that a crash left behind belongs to the old file: beside a new one of the same name, SQLite would roll the
+    old pages back into it.
+    """
+    for ending in ("", "-journal"):
+        aside = path.with_name(f"{path.name}.old{ending}")
+        aside.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(f"{path.name}{ending}").rename(aside)
 
 
 def flush(path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from hpc_trex.errors import EnvironmentProblem, LeaseHeld, UsageProblem
-from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder
+from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, write_atomic
 from hpc_trex.tree.events import EVENT_LINE, EventLine
 
 #: A file-size limit (``ulimit -f``) stops a write as a full disk does.
@@ -149,7 +149,7 @@ class EventLog:
         number = 1
         while (aside := self.path.with_name(f"events.torn-{number}")).exists():
             number += 1
-        aside.write_bytes(torn)
+        write_atomic(aside, torn)
         os.ftruncate(self._descriptor, end)
         os.fsync(self._descriptor)
         self.size = end

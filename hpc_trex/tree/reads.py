@@ -14,6 +14,7 @@ from hpc_trex.models import (
     AttemptState,
     AttemptView,
     CostView,
+    FailureClass,
     Insight,
     JobResult,
     NodeState,
@@ -184,6 +185,11 @@ class TreeReads:
         where = f"WHERE state IN ({_marks(states)})" if states else ""
         return [row["id"] for row in self._rows(f"SELECT id FROM nodes {where} ORDER BY id", states)]  # noqa: S608
 
+    def failures(self) -> list[tuple[int, FailureClass]]:
+        """Return the failed nodes with what ended them, ascending."""
+        sql = "SELECT id, failure FROM nodes WHERE state = 'failed' AND failure IS NOT NULL ORDER BY id"
+        return [(row["id"], FailureClass(row["failure"])) for row in self._rows(sql)]
+
     def next_node(self) -> int:
         """Return the number of the node that would be added next."""
         last = self._value("SELECT max(id) FROM nodes")
@@ -222,6 +228,11 @@ class TreeReads:
         """Return the trials of the whole search in these states (none named: all)."""
         where = f"WHERE state IN ({_marks(states)})" if states else ""
         return [trial_view(row) for row in self._rows(f"SELECT * FROM trials {where} ORDER BY node, trial", states)]  # noqa: S608
+
+    def replicated_nodes(self) -> list[int]:
+        """Return the nodes that have a trial repeated with another seed."""
+        sql = "SELECT DISTINCT node FROM trials WHERE replicate_of IS NOT NULL ORDER BY node"
+        return [row["node"] for row in self._rows(sql)]
 
     def attempts(self, node: int | None = None, trial: int | None = None) -> list[AttemptView]:
         """Return the jobs of the search, of one node, or of one trial (0: the preparation), oldest first."""

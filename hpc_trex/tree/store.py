@@ -9,13 +9,14 @@ published snapshot to a place of their own and apply the events that came after 
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hpc_trex.errors import EnvironmentProblem, LeaseHeld, NotFound
 from hpc_trex.files import DISK_ERRORS, disk_problem
@@ -47,6 +48,16 @@ class Guard(Protocol):
         ...
 
 
+class Published(NamedTuple):
+    """The last snapshot of this process (:mod:`hpc_trex.tree.snapshot`)."""
+
+    seq: int = 0
+    seconds: float = 0.0
+    """What it took."""
+    ended: float = -math.inf
+    """On the monotonic clock."""
+
+
 class Store(TreeReads):
     """One search's tree. Made by :meth:`create`, :meth:`open` (both write) or :meth:`read`."""
 
@@ -58,6 +69,7 @@ class Store(TreeReads):
         self._guard = guard
         self._behind = False
         self._standing = Standing(database)
+        self.published = Published()
         self._seq = last_event(database)[0]
 
     @classmethod
@@ -203,15 +215,20 @@ def _must_exist(paths: SearchPaths) -> None:
 def _must_match(database: Database, events: Path) -> None:
     """Make sure that the database's last event ends in the log where the database says."""
     seq, end = last_event(database)
-    try:
-        found: int | str = line_before(events, end).seq if end else 0
-    except ValueError:
-        found = "no whole line"
+    found = _event_at(events, end)
     if found != seq:
         raise EnvironmentProblem(
-            f"{events} does not fit tree.db: event {seq} should end at byte {end}, where there is {found}",
+            f"{events} does not fit tree.db: event {seq} should end at byte {end}, where there is {found or 'none'}",
             hint="restore the log from a backup; or accept what it holds: hpc-trex db rebuild",
         )
+
+
+def _event_at(events: Path, end: int) -> int | None:
+    """Return the number of the event whose line ends at byte ``end`` of the log; None when none does."""
+    try:
+        return line_before(events, end).seq
+    except ValueError:
+        return None
 
 
 def _copy_of_snapshot(paths: SearchPaths, copy: Path) -> Database | None:
@@ -228,6 +245,8 @@ def _copy_of_snapshot(paths: SearchPaths, copy: Path) -> Database | None:
         database = connect(copy, private=True)
         migrate(database, paths.snapshot)
         seq, end = last_event(database)
+        if _event_at(paths.events, end) != seq:
+            return None  # of another log: somebody restored or rebuilt the search
         replay(database, EventReader(paths.events, offset=end, seq=seq), paths.events)
     except sqlite3.DatabaseError:
         return None  # not a whole database: the log has everything

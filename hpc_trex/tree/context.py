@@ -1,0 +1,112 @@
+"""What a Researcher sees of the tree: the path from the root, the siblings, the key results; dev scores only.
+
+The shape is that of ``hpc_trex.agents.protocol.TreeView``, by structure, so that the tree needs to know nothing of agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from hpc_trex.models import (
+    FATES,
+    NodeView,
+    RoundPlan,
+    SearchConfig,
+    TaskCard,
+    trial_identity,
+)
+
+if TYPE_CHECKING:
+    from hpc_trex.tree.reads import MoveRow, TreeReads
+
+#: Of the key nodes, at most one in so many is a failure.
+FAILURE_SHARE = 3
+
+
+class StoreView:
+    """The tree of a store as a Researcher may see it."""
+
+    def __init__(self, store: TreeReads, task: TaskCard, source_rows: Mapping[str, int]) -> None:
+        self._store = store
+        self._task = task
+        self._source_rows = dict(source_rows)
+        self._nodes: tuple[int, list[NodeView]] | None = None
+
+    @property
+    def config(self) -> SearchConfig:
+        return self._store.config
+
+    @property
+    def task(self) -> TaskCard:
+        return self._task
+
+    @property
+    def source_rows(self) -> dict[str, int]:
+        return dict(self._source_rows)
+
+    @property
+    def noise_sd(self) -> float | None:
+        noise = self._store.noise()
+        return noise[0] if noise else None
+
+    def node(self, node: int) -> NodeView:
+        """Return one round with its trials."""
+        return self._store.node(node)
+
+    def path(self, node: int) -> list[NodeView]:
+        """Return the rounds from the root to ``node``, both included."""
+        return [self._store.node(one) for one in self._store.path(node)]
+
+    def siblings(self, node: int) -> list[NodeView]:
+        """Return the other children of ``node``'s parent."""
+        parent = self._store.node(node).parent
+        return [] if parent is None else [one for one in self.children(parent) if one.id != node]
+
+    def children(self, node: int) -> list[NodeView]:
+        """Return the rounds that were tried from ``node``, those under way included."""
+        return [self._store.node(child) for child in self._store.node(node).children]
+
+    def nodes(self) -> list[NodeView]:
+        """Return all rounds in the order of design; read once for each state of the tree."""
+        seq = self._store.last_seq()
+        if self._nodes is None or self._nodes[0] != seq:
+            self._nodes = (seq, self._store.nodes())
+        return list(self._nodes[1])
+
+    def moves(self) -> list[MoveRow]:
+        """Return the outcome of every round's kind of change, in the order of design."""
+        return self._store.moves()
+
+    def best(self) -> NodeView | None:
+        """Return the round with the best dev score so far."""
+        best = self._store.best_node()
+        return None if best is None else self._store.node(best)
+
+    def key_nodes(self, count: int = 6) -> list[NodeView]:
+        """Return the marked results of the whole tree: rounds by the size of their gain or loss over their parent, most
+        telling first, then one round for each class of failure that is its design's fault, the newest of its class.
+
+        Gains and losses within twice the noise, where that is known, are no results and left out.
+        """
+        moves = self._store.moves()
+        floor = 2 * (self.noise_sd or 0.0)
+        marked = sorted(
+            (move for move in moves if move.gain is not None and abs(move.gain) > floor),
+            key=lambda move: (-abs(move.gain or 0.0), move.node),
+        )
+        failures = self._failures()[: count // FAILURE_SHARE]
+        chosen = [move.node for move in marked[: count - len(failures)]] + failures
+        return [self._store.node(node) for node in chosen]
+
+    def _failures(self) -> list[int]:
+        """Return the newest failed round of each class that a Researcher is shown, newest first."""
+        newest = {failure: node for node, failure in self._store.failures() if FATES[failure].shown}
+        return sorted(newest.values(), reverse=True)
+
+    def is_known(self, plan: RoundPlan) -> bool:
+        """Tell whether every trial of the plan has run, or is running, already."""
+        base, task = self._store.digests()
+        return all(
+            self._store.is_tried(trial_identity(plan.data, trial, base=base, task=task)) for trial in plan.trials
+        )

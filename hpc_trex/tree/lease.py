@@ -1,0 +1,259 @@
+"""The lease of a search: one controller at a time, on file systems whose locks cannot be trusted (DESIGN section 5).
+
+The lease is a file that is made with O_EXCL and holds who made it and a random *fence*. Its modification time, set by the
+file server, is the sign of life. A holder whose process is gone from this very machine loses the lease at once; any
+other after ten minutes without a sign, measured between two times of the same file server.
+
+A stale lease is taken over by renaming it away, which only one contender can do to one file, and making a new one. A
+contender that was too slow may rename away the lease that has just been made; it sees the wrong fence and puts it back.
+Whatever happens between machines, at most one process passes :meth:`Lease.check`, since there is one file with one fence,
+and the store asks before each commit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import secrets
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from hpc_trex.errors import LeaseHeld
+from hpc_trex.files import DISK_ERRORS, disk_problem
+from hpc_trex.layout import SearchPaths
+from hpc_trex.models import Record
+
+STALE_SECONDS = 600.0
+#: An empty or broken lease is one that is being written, or whose writer died over it.
+UNREADABLE_SECONDS = 30.0
+_TRIES = 10
+_PAUSE_SECONDS = 0.1
+
+
+class Holder(Record):
+    """Who holds a lease. ``since`` is for people."""
+
+    fence: str
+    host: str
+    machine: str
+    """Boot id and process-id namespace: where ``pid`` means something. Empty where the system does not tell."""
+    pid: int
+    started: int
+    """Start of the process in clock ticks since boot: a reused pid is not the same process. 0: unknown."""
+    uid: int
+    job: str = ""
+    """Slurm job id, if the controller runs inside a job."""
+    since: str
+
+    def __str__(self) -> str:
+        job = f", Slurm job {self.job}" if self.job else ""
+        return f"pid {self.pid} on {self.host}{job} (user id {self.uid}), since {self.since}"
+
+
+class Found(NamedTuple):
+    """A lease file as it was read: ``holder`` is None when it is empty or broken."""
+
+    holder: Holder | None
+    raw: bytes
+    modified: float
+
+    @property
+    def fence(self) -> str:
+        return self.holder.fence if self.holder else ""
+
+
+class Lease:
+    """The lease of one search; a context manager that acquires and releases it."""
+
+    def __init__(self, paths: SearchPaths) -> None:
+        self.path = paths.lease
+        self.holder = _this_process()
+
+    def acquire(self) -> None:
+        """Take the lease, or raise :class:`LeaseHeld` saying who has it. A stale one is taken over."""
+        taken_over = False
+        for _ in range(_TRIES):
+            if self._create():
+                if taken_over:
+                    time.sleep(_PAUSE_SECONDS)  # a slower contender may just be mistaking our lease for the stale one
+                self.check()
+                return
+            found = read_lease(self.path)
+            if found is None:
+                continue  # gone between the two looks
+            age = _server_now(self.path) - found.modified
+            if not _is_stale(found, age):
+                raise self._held(found, f"; last sign of life {age:.0f} s ago")
+            taken_over = move_aside(self.path, found.fence) or taken_over
+        raise LeaseHeld(f"{self.path} changes hands too fast", hint="try again in a minute")
+
+    def check(self) -> None:
+        """Make sure that the lease is still ours. Raises :class:`LeaseHeld`; asked before each commit."""
+        for _ in range(_TRIES):
+            found = read_lease(self.path)
+            if found is not None and found.holder is not None:
+                if found.fence == self.holder.fence:
+                    return
+                raise self._held(found, "; it was taken over from this process")
+            time.sleep(_PAUSE_SECONDS)  # another contender may just be putting it back
+        raise LeaseHeld(f"the lease {self.path} was taken away from this process", hint="hpc-trex resume goes on")
+
+    def renew(self) -> None:
+        """Give a sign of life, at least every few minutes. Raises :class:`LeaseHeld` when the lease is lost."""
+        self.check()
+        os.utime(self.path)  # no time given: the file server's own
+
+    def release(self) -> None:
+        """Give the lease back if it is still ours."""
+        found = read_lease(self.path)
+        if found is not None and found.fence == self.holder.fence:
+            move_aside(self.path, self.holder.fence)
+
+    def __enter__(self) -> Lease:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _create(self) -> bool:
+        """Make the file, unless there is one; tell whether it was made."""
+        try:
+            return _write_new(self.path, self.holder.model_dump_json(indent=1).encode())
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise disk_problem(error, self.path) from error
+            raise
+
+    def _held(self, found: Found, more: str) -> LeaseHeld:
+        who = str(found.holder) if found.holder else "a controller that is just starting"
+        return LeaseHeld(
+            f"{self.path.parent} is being run by {who}{more}",
+            hint="hpc-trex status shows its progress; if that process is surely gone: hpc-trex unlock",
+        )
+
+
+def unlock(paths: SearchPaths) -> Holder | None:
+    """Remove the lease, whoever has it, and return who had it. A controller that still runs stops at its next commit."""
+    found = read_lease(paths.lease)
+    if found is None:
+        return None
+    move_aside(paths.lease, found.fence)
+    return found.holder
+
+
+def read_lease(path: Path) -> Found | None:
+    """Return the lease as it stands; None when there is none."""
+    try:
+        with path.open("rb") as handle:  # opening asks the file server; a stat may be answered from a cache
+            raw, modified = handle.read(), os.fstat(handle.fileno()).st_mtime
+    except FileNotFoundError:
+        return None
+    try:
+        return Found(Holder.model_validate_json(raw), raw, modified)
+    except ValidationError:
+        return Found(None, raw, modified)
+
+
+def move_aside(path: Path, fence: str) -> bool:
+    """Remove the lease with this fence and no other; tell whether this call did it."""
+    aside = path.with_name(f".{path.name}.aside-{secrets.token_hex(8)}")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return False
+    moved = read_lease(aside)
+    right = moved is not None and moved.fence == fence
+    if moved is not None and not right:
+        _write_new(path, moved.raw)  # not the one that was meant; if a newer one is there by now, that one stands
+    aside.unlink(missing_ok=True)  # its holder's next look finds nothing, also where the old file is cached
+    return right
+
+
+def _write_new(path: Path, raw: bytes) -> bool:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(raw)
+        handle.flush()
+        os.fsync(handle.fileno())
+    return True
+
+
+def _is_stale(found: Found, age: float) -> bool:
+    """Tell whether a lease may be taken over. ``age``: seconds since its last sign of life, by the file server."""
+    if found.holder is None:
+        return age > UNREADABLE_SECONDS
+    return _is_gone(found.holder) or age > STALE_SECONDS
+
+
+def _is_gone(holder: Holder) -> bool:
+    """Tell whether the holder's process is known to be gone: only this machine's own processes can be known."""
+    machine = _machine()
+    if not machine or machine != holder.machine:
+        return False
+    try:
+        os.kill(holder.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # somebody else's process: it is there
+    return 0 not in (holder.started, now := _start_ticks(holder.pid)) and now != holder.started
+
+
+def _server_now(path: Path) -> float:
+    """Return the file server's time, by making a file beside ``path``."""
+    beside = path.with_name(f".{path.name}.clock-{secrets.token_hex(8)}")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.utime(descriptor)
+            return os.fstat(descriptor).st_mtime
+        finally:
+            os.close(descriptor)
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise disk_problem(error, beside) from error
+        raise
+
+
+def _this_process() -> Holder:
+    pid = os.getpid()
+    return Holder(
+        fence=secrets.token_hex(16),
+        host=socket.gethostname(),
+        machine=_machine(),
+        pid=pid,
+        started=_start_ticks(pid),
+        uid=os.getuid(),
+        job=os.environ.get("SLURM_JOB_ID", ""),
+        since=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _machine() -> str:
+    """Return boot id and process-id namespace: containers of one machine do not see each other's processes."""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return ""
+
+
+def _start_ticks(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot (field 22 of ``/proc/PID/stat``); 0 when not told."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(text.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
