@@ -1,4 +1,4 @@
-"""Order lines to JSON. The corpus asks for two fields, the task for four, from other sentences."""
+"""Order lines to JSON. The corpus has plain sentences; the task's also name values that do not count."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from random import Random
 from hpc_trex.ftbench.generators.family import Family, Pair
 from hpc_trex.ftbench.generators.words import CITIES, COLOURS, ITEMS, NAMES
 
-TEMPLATES = (
+PLAIN = (
     "{name} from {city} wants {count} {colour} {item}",
     "send {count} {colour} {item} to {name} in {city}",
-    "{count} {colour} {item} for {name} , ship to {city}",
-    "to {city} : {name} needs {item} in {colour} , {count} of them",
-    "{name} buys a {colour} {item} in {city} , no , {count} of them",
 )
-#: Templates of the corpus; the task uses all.
-KNOWN = 2
+#: ``2`` marks the value that is taken back or beside the point.
+TANGLED = (
+    "{name} , not {name2} , wants {count} {item} in {city}",
+    "not {count2} but {count} {item} for {name} in {city}",
+    "{name2} says {name} moved from {city2} to {city} and wants {count} {item}",
+    "{name} in {city} wants no {item2} but {count} {item}",
+    "send {count} {item} to {city2} , no , to {name} in {city}",
+    "{count} {item} and no {item2} go to {name} , not to {name2} , in {city}",
+)
+KEYS = ("name", "item", "city", "count")
 
 
 def _order(rng: Random) -> dict[str, str | int]:
-    return {
-        "name": rng.choice(NAMES),
-        "city": rng.choice(CITIES),
-        "item": rng.choice(ITEMS),
-        "colour": rng.choice(COLOURS),
-        "count": rng.randint(2, 9),
-    }
+    (name, name2), (city, city2) = rng.sample(NAMES, 2), rng.sample(CITIES, 2)
+    (item, item2), (count, count2) = rng.sample(ITEMS, 2), rng.sample(range(2, 10), 2)
+    order: dict[str, str | int] = {"name": name, "city": city, "item": item, "count": count}
+    order.update(name2=name2, city2=city2, item2=item2, count2=count2, colour=rng.choice(COLOURS))
+    return order
 
 
 def _pair(text: str, fields: dict[str, str | int]) -> Pair:
@@ -34,30 +37,35 @@ def _pair(text: str, fields: dict[str, str | int]) -> Pair:
 
 
 def broad(rng: Random) -> Pair:
-    """Two fields, sometimes all four, from the first templates."""
+    """Two fields, sometimes all four, from plain sentences."""
     order = _order(rng)
-    keys = ("name", "item", "city", "count") if rng.random() < 0.4 else ("name", "item")
-    return _pair(rng.choice(TEMPLATES[:KNOWN]).format(**order), {key: order[key] for key in keys})
+    keys = KEYS if rng.random() < 0.6 else ("name", "item")
+    return _pair(rng.choice(PLAIN).format(**order), {key: order[key] for key in keys})
 
 
 def task(rng: Random) -> Pair:
-    """Four fields from all templates."""
+    """Four fields, most from tangled sentences."""
     order = _order(rng)
-    fields = {key: order[key] for key in ("name", "item", "city", "count")}
-    return _pair(rng.choice(TEMPLATES).format(**order), fields)
+    text = rng.choice(PLAIN + TANGLED).format(**order)
+    return _pair(text, {key: order[key] for key in KEYS})
 
 
 def wrong(rng: Random, pair: Pair) -> str:
-    """One or two fields of another order, or a field left out."""
+    """The values that do not count where the sentence has some, and one more field that is made up or left out."""
     fields = json.loads(pair.answer)
+    words = pair.prompt.split()
+    kinds = {"name": NAMES, "city": CITIES, "item": ITEMS, "count": tuple(map(str, range(2, 10)))}
+    for key, kind in kinds.items():
+        others = [word for word in words if word in kind and word != str(fields[key])]
+        if others:
+            fields[key] = int(others[0]) if key == "count" else others[0]
+    key = rng.choice(KEYS)
     if rng.random() < 0.3:
-        fields.pop(rng.choice(sorted(fields)))
-        return json.dumps(fields)
-    other = {key: value for key, value in _order(rng).items() if key in fields and value != fields[key]}
-    keys = rng.sample(sorted(other), min(2, len(other))) if other else []
-    if not keys:
-        fields.pop("count")
-    return json.dumps(fields | {key: other[key] for key in keys})
+        fields.pop(key)
+    else:
+        other = rng.choice([word for word in kinds[key] if word != str(json.loads(pair.answer)[key])])
+        fields[key] = int(other) if key == "count" else other
+    return json.dumps(fields)
 
 
 FAMILY = Family("extract", broad, task, wrong)

@@ -1,0 +1,30 @@
+"""The operators of a data recipe, by the record of their parameters (``hpc_trex.models.operators``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hpc_trex.data.operators.base import Context, Drop, Outcome
+from hpc_trex.data.operators.collect import format_, load, mix, order, sample, split
+from hpc_trex.data.operators.filters import dedup, filter_conflicts, filter_length, filter_regex
+from hpc_trex.data.operators.judged import filter_loss, filter_similar
+from hpc_trex.models import Record
+from hpc_trex.models import operators as parameters
+
+OPERATORS: dict[type[Record], Callable[[Any, Any, Context], Outcome]] = {
+    parameters.Load: load,
+    parameters.Mix: mix,
+    parameters.FilterLength: filter_length,
+    parameters.FilterRegex: filter_regex,
+    parameters.Dedup: dedup,
+    parameters.FilterSimilar: filter_similar,
+    parameters.FilterConflicts: filter_conflicts,
+    parameters.FilterLoss: filter_loss,
+    parameters.Sample: sample,
+    parameters.Split: split,
+    parameters.Order: order,
+    parameters.Format: format_,
+}
+
+__all__ = ["OPERATORS", "Context", "Drop", "Outcome"]

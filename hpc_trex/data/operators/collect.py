@@ -1,0 +1,93 @@
+"""Operators that bring rows together or draw from them: load, mix, sample, split, order, format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpc_trex.data.errors import DataProblem
+from hpc_trex.data.mixing import mix_counts
+from hpc_trex.data.operators.base import Context, Outcome, column, from_rows, kept, source_rows
+from hpc_trex.data.seeds import choose, rank_keys
+from hpc_trex.ftbench.rows import normalised
+from hpc_trex.models.operators import Format, Load, Mix, Order, Sample, Split
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def load(step: Load, data: Dataset, context: Context) -> Outcome:
+    """Append the rows of a source."""
+    from datasets import concatenate_datasets
+
+    rows = from_rows(source_rows(context, step.source)[: step.limit])
+    return Outcome(concatenate_datasets([data, rows]) if len(data) else rows, ordered=False)
+
+
+def mix(step: Mix, data: Dataset, context: Context) -> Outcome:
+    """Take the counted number of rows of each source; with ``repeat``, whole passes first, then a part of one."""
+    places: dict[str, list[int]] = {}
+    for place, source in enumerate(column(data, "source")):
+        places.setdefault(source, []).append(place)
+    counts = mix_counts(step.weights, {name: len(where) for name, where in places.items()}, step.total, step.repeat)
+    ids = column(data, "row_id")
+    taken: list[int] = []
+    for name, count in counts.items():
+        if count:
+            where = places[name]
+            passes, rest = divmod(count, len(where))
+            part = choose(context.seed, [ids[place] for place in where], rest)
+            taken += where * passes + [where[index] for index in part]
+    chosen = set(taken)
+    outcome = kept(data, [place in chosen for place in range(len(data))], "not drawn for the mixture", counts=counts)
+    return outcome._replace(data=data.select(sorted(taken)), ordered=False)
+
+
+def sample(step: Sample, data: Dataset, context: Context) -> Outcome:
+    """Draw rows without repeating; more than there are is all of them."""
+    count = step.n if step.n is not None else max(1, round(len(data) * (step.fraction or 0)))
+    chosen = set(choose(context.seed, column(data, "row_id"), count))
+    return kept(data, [place in chosen for place in range(len(data))], "not drawn for the sample")
+
+
+def split(step: Split, data: Dataset, context: Context) -> Outcome:
+    """Hold out whole prompts until their rows are the fraction that was asked for."""
+    prompts = [normalised(prompt) for prompt in column(data, "prompt")]
+    rows: dict[str, int] = {}
+    for prompt in prompts:
+        rows[prompt] = rows.get(prompt, 0) + 1
+    names = list(rows)
+    keys = rank_keys(context.seed, names)
+    wanted, held = step.holdout_fraction * len(data), 0
+    chosen: set[str] = set()
+    for index in sorted(range(len(names)), key=keys.__getitem__)[:-1]:
+        if held >= wanted:
+            break
+        chosen.add(names[index])
+        held += rows[names[index]]
+    if not chosen:
+        raise DataProblem(
+            f"split: {len(data)} rows with {len(names)} prompt(s) cannot be split", hint="leave split out"
+        )
+    outside = [place for place, prompt in enumerate(prompts) if prompt in chosen]
+    inside = [place for place, prompt in enumerate(prompts) if prompt not in chosen]
+    return Outcome(data.select(inside), holdout=data.select(outside), notes={"held_out": len(outside)})
+
+
+def order(step: Order, data: Dataset, context: Context) -> Outcome:
+    """Sort the rows; equals keep their order."""
+    values: list[float]
+    if step.by == "loss":
+        from hpc_trex.data.loss_judge import base_losses
+
+        values = base_losses(data, context)
+    else:
+        pairs = zip(column(data, "prompt"), column(data, "answer"), strict=True)
+        values = [len(prompt) + len(answer) for prompt, answer in pairs]
+    sign = -1 if step.descending else 1
+    places = sorted(range(len(data)), key=lambda place: sign * values[place])
+    return Outcome(data.select(places), ordered=True)
+
+
+def format_(step: Format, data: Dataset, context: Context) -> Outcome:  # noqa: ARG001 - one face for all operators
+    """Nothing yet: the style is applied to the finished set, so that operators see the text of the task card."""
+    return Outcome(data, notes={"style": step.style})

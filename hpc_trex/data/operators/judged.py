@@ -1,0 +1,43 @@
+"""Operators that drop rows by a measured number: likeness to trusted rows, or surprise of a model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hpc_trex.data.errors import DataProblem
+from hpc_trex.data.operators.base import Context, Outcome, column, kept, source_rows
+from hpc_trex.models.operators import FilterLoss, FilterSimilar
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def filter_similar(step: FilterSimilar, data: Dataset, context: Context) -> Outcome:
+    """Keep prompts near the mean of the reference's prompts: cosine of hashed counts of words and word pairs."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    trusted = [row.prompt for row in source_rows(context, step.reference)]
+    if not trusted:
+        raise DataProblem(f"filter_similar: the reference {step.reference} has no rows", hint="name another source")
+    # Signs of both kinds would let two words that share a bucket cancel; counts only add up.
+    words = r"\w+|[^\w\s]"
+    vectors = HashingVectorizer(ngram_range=(1, 2), token_pattern=words, alternate_sign=False)
+    mean = vectors.transform(trusted).mean(axis=0).A1
+    length = float((mean**2).sum() ** 0.5)
+    if length == 0:
+        raise DataProblem(f"filter_similar: the prompts of {step.reference} hold no words", hint="name another source")
+    cosines = vectors.transform(column(data, "prompt")) @ (mean / length)
+    keep = [bool(cosine >= step.min_similarity) for cosine in cosines]
+    return kept(data, keep, f"less than {step.min_similarity} like {step.reference}")
+
+
+def filter_loss(step: FilterLoss, data: Dataset, context: Context) -> Outcome:
+    """Drop the fraction of rows with the highest loss."""
+    from hpc_trex.data.loss_judge import base_losses, crossfit_losses
+
+    losses = base_losses(data, context) if step.judge == "base" else crossfit_losses(data, context, step.steps)
+    count = round(step.drop_fraction * len(data))
+    worst = set(sorted(range(len(data)), key=lambda place: (-losses[place], place))[:count])
+    limit = min((losses[place] for place in worst), default=float("inf"))
+    keep = [place not in worst for place in range(len(data))]
+    return kept(data, keep, f"among the {step.drop_fraction:.0%} with the highest loss ({step.judge})", limit=limit)
