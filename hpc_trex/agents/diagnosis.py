@@ -1,0 +1,175 @@
+"""The rule-based reading of a finished round, shared by all Researchers without an LLM: a report, and insights.
+
+An insight is a claim about a move over the whole tree, not about one round. It is made when the move's mean gain is
+beyond two standard errors of a difference of two scores, and it carries ``kind = "move:NAME"``: a later insight of
+the same kind takes the place of the earlier one, so that a claim grows, weakens or is taken back with the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hpc_trex.agents.bad_cases import BadCases, bad_cases, short
+from hpc_trex.agents.evidence import Gain, beats_noise, gains, move_names
+from hpc_trex.agents.moves import Playbook
+from hpc_trex.agents.protocol import Diagnosis, Sample, TreeView
+from hpc_trex.agents.repair import failure_of, symptoms
+from hpc_trex.agents.tree_facts import Facts, best_trial, read_tree
+from hpc_trex.models import Insight, NodeView, TrialState
+
+#: Standard errors that a gain must have before it is claimed.
+TO_CLAIM = 2.0
+
+#: Rates of the answers' form, as the evaluation names them.
+RATES = ("empty", "truncated", "unparsable")
+
+
+def diagnose(view: TreeView, node: int, samples: Iterable[Sample], book: Playbook) -> Diagnosis:
+    """Read one finished round. ``samples`` are the dev rows of its best trial, none for a failed one."""
+    facts = read_tree(view)
+    this = facts.nodes[node]
+    labels = view.task.metric.labels
+    cases = bad_cases(samples, labels, higher_is_better=view.task.metric.higher_is_better)
+    observed = gains(facts, book)
+    lines = [
+        *_result_lines(facts, this),
+        *_trial_lines(this),
+        *_move_lines(facts, observed, node),
+        *_case_lines(cases),
+        *_rate_lines(facts, this),
+    ]
+    return Diagnosis("\n".join(lines), insights(facts, book, observed, node))
+
+
+def _result_lines(facts: Facts, node: NodeView) -> list[str]:
+    """Score against the parent, judged by the noise."""
+    if node.score is None:
+        why = failure_of(node) or node.state.value
+        return [f"Node {node.id} has no score: {why}. {node.message}".strip()]
+    trial = best_trial(node)
+    main = trial.result.scores.get("main") if trial and trial.result else None
+    interval = f" (confidence interval {main.low:.3f} to {main.high:.3f})" if main else ""
+    lines = [f"Score {node.score:.3f}{interval}, best of {len(node.trials)} trials."]
+    parent = facts.nodes[node.parent] if node.parent is not None else None
+    if parent is not None and parent.score is not None:
+        gain = facts.sign * (node.score - parent.score)
+        lines.append(f"Against its parent, node {parent.id}: {gain:+.3f}, {verdict(gain, 1, facts.noise)}.")
+    return lines
+
+
+def verdict(gain: float, count: int, noise: float) -> str:
+    """Return in words what a gain is worth against the noise."""
+    if beats_noise(abs(gain), count, noise, errors=TO_CLAIM):
+        return "a clear gain" if gain > 0 else "a clear loss"
+    return f"within the noise (two standard errors are {TO_CLAIM * noise * (2 / count) ** 0.5:.3f})"
+
+
+def _trial_lines(node: NodeView) -> list[str]:
+    """One line a trial that differs from the best, failures with their class."""
+    if len(node.trials) < 2:
+        return []
+    lines = []
+    for trial in node.trials:
+        name = trial.plan.label if trial.plan and trial.plan.label else f"seed {trial.seed}"
+        if trial.state is TrialState.FAILED:
+            lines.append(f"Trial {trial.trial} ({name}) failed: {trial.failure or 'unknown'}. {trial.message}".strip())
+        elif trial.score is not None:
+            lines.append(f"Trial {trial.trial} ({name}): {trial.score:.3f}.")
+    return lines
+
+
+def _move_lines(facts: Facts, observed: list[Gain], node: int) -> list[str]:
+    """What the round tells of single moves."""
+    return [
+        f"Move {gain.move}: failed."
+        if gain.failed
+        else f"Move {gain.move}: {gain.gain:+.3f}, {verdict(gain.gain, 1, facts.noise)}."
+        for gain in observed
+        if gain.node == node
+    ]
+
+
+def _case_lines(cases: BadCases) -> list[str]:
+    """Bad cases by kind, with an example each."""
+    if not cases.total:
+        return []
+    lines = [f"Bad cases: {cases.bad} of {cases.total} rows."]
+    for group in cases.groups:
+        row = group.example
+        lines.append(
+            f"- {group.kind}: {group.rows} ({group.rows / cases.total:.0%}), e.g. {row.row_id}: "
+            f"{short(row.prompt)!r} gave {short(row.answer)!r}, wanted {short(row.reference)!r}"
+        )
+    lines += [f"- {count} times {short(answer)!r} for {short(ref)!r}" for ref, answer, count in cases.confusions]
+    return lines
+
+
+def _rate_lines(facts: Facts, node: NodeView) -> list[str]:
+    """How the form of the answers moved against the parent's, and what the losses say."""
+    trial = best_trial(node)
+    if trial is None or trial.result is None:
+        return []
+    now = trial.result.extra_scores
+    parent = best_trial(facts.nodes[node.parent]) if node.parent is not None else None
+    before = parent.result.extra_scores if parent is not None and parent.result is not None else {}
+    lines = []
+    for rate in RATES:
+        if max(now.get(rate, 0.0), before.get(rate, 0.0)) > 0:
+            earlier = f", {before[rate]:.0%} in the parent" if rate in before else ""
+            lines.append(f"{rate.capitalize()} answers: {now.get(rate, 0.0):.0%}{earlier}.")
+    if "train_loss" in now and "holdout_loss" in now:
+        lines.append(f"Loss: {now['train_loss']:.3f} on training rows, {now['holdout_loss']:.3f} on held-out rows.")
+    return lines + [f"Symptom {name}: {seen}." for name, seen in sorted(symptoms(node).items())]
+
+
+def insights(facts: Facts, book: Playbook, observed: list[Gain], node: int) -> list[Insight]:
+    """Return what is now known of the moves that this round bears on, from all rounds together."""
+    this = facts.nodes[node]
+    concerned = {gain.move for gain in observed if gain.node == node}
+    if this.plan is not None:
+        concerned |= {name for name in move_names(this.plan.move) if name in book.moves}
+    found = []
+    for name in sorted(concerned):
+        own = [gain for gain in observed if gain.move == name]
+        insight = _claim(name, own, facts.noise) if own else None
+        if insight is not None:
+            found.append(insight)
+    return found
+
+
+def _claim(name: str, own: list[Gain], noise: float) -> Insight | None:
+    """Return the claim about one move: it fails, helps, hurts, or depends; None while all lies within the noise.
+
+    A contradiction is a clear gain at one place and a clear loss at another: then no mean is claimed.
+    """
+    kind = f"move:{name}"
+    failed = sorted({gain.node for gain in own if gain.failed})
+    scored = [gain for gain in own if not gain.failed]
+    nodes = tuple(sorted({gain.node for gain in own}))
+    if failed and len(failed) >= len(scored):
+        return Insight(text=f"{name} made the training fail ({_nodes(failed)})", nodes=nodes, kind=kind)
+    helped = [gain for gain in scored if beats_noise(gain.gain, 1, noise, errors=TO_CLAIM)]
+    hurt = [gain for gain in scored if beats_noise(-gain.gain, 1, noise, errors=TO_CLAIM)]
+    if helped and hurt:
+        text = (
+            f"{name} depends on what stands around it: {_mean(helped):+.3f} ({_nodes(g.node for g in helped)}), "
+            f"but {_mean(hurt):+.3f} ({_nodes(g.node for g in hurt)})"
+        )
+        return Insight(text=text, nodes=nodes, kind=kind)
+    mean = _mean(scored)
+    if beats_noise(abs(mean), len(scored), noise, errors=TO_CLAIM):
+        word = "gained" if mean > 0 else "lost"
+        return Insight(text=f"{name} {word} {mean:+.3f} ({_nodes(g.node for g in scored)})", nodes=nodes, kind=kind)
+    if len(scored) > 1:
+        text = f"{name} makes no clear difference: {mean:+.3f} in {len(scored)} pairs ({_nodes(nodes)})"
+        return Insight(text=text, nodes=nodes, kind=kind)
+    return None
+
+
+def _mean(found: list[Gain]) -> float:
+    return sum(gain.gain for gain in found) / len(found)
+
+
+def _nodes(ids: Iterable[int]) -> str:
+    unique = sorted(set(ids))
+    return f"node{'s' if len(unique) > 1 else ''} {', '.join(map(str, unique))}"

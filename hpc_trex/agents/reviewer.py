@@ -1,0 +1,128 @@
+"""The Reviewer: reads a round plan before anything is spent on it. It refuses with reasons, it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hpc_trex.agents.apply import Draft, loaded
+from hpc_trex.agents.defaults import sources_of
+from hpc_trex.agents.distance import NEAR, distance
+from hpc_trex.agents.moves import Playbook
+from hpc_trex.agents.protocol import TreeView
+from hpc_trex.agents.tree_facts import drafts
+from hpc_trex.models import DataRecipe, RoundPlan, TrainConfig
+from hpc_trex.models.operators import FilterLength, FilterLoss, FilterSimilar, Format, Load, Mix, Order, Sample, Split
+
+#: Sequences longer than this need hardware that no shipped profile asks for; far above any task card's answers.
+LONGEST = 131_072
+
+#: Fewer rows than this are not worth a training.
+FEWEST_ROWS = 2
+
+
+def review(plan: RoundPlan, view: TreeView) -> list[str]:
+    """Return the reasons to refuse a plan, each a sentence that the Researcher can act on; empty: accepted."""
+    return [*_sources(plan, view), *_steps(plan.data), *_rows(plan.data, view.source_rows), *_trials(plan, view)]
+
+
+def near_duplicates(plan: RoundPlan, view: TreeView, book: Playbook, *, within: float = NEAR) -> list[str]:
+    """Return a note for each trial of the plan that hardly differs from an earlier one, with that one's outcome.
+
+    Notes, not refusals: a Researcher may want a near repeat, and exact ones are reused anyway.
+    """
+    notes = []
+    earlier = [(trial, draft) for node in view.nodes() for trial, draft in drafts(node) if trial.replicate_of is None]
+    for number, trial in enumerate(plan.trials, start=1):
+        draft = Draft(plan.data, trial.train, trial.mixture)
+        apart = [(distance(draft, other, book), view_.node, view_.trial, view_) for view_, other in earlier]
+        closest = min(apart, key=lambda entry: entry[:3], default=None)
+        if closest is not None and closest[0] < within:
+            old = closest[3]
+            outcome = f"score {old.score:.3f}" if old.score is not None else old.state.value
+            notes.append(f"trial {number} is nearly trial {old.trial} of node {old.node} ({outcome})")
+    return notes
+
+
+def _sources(plan: RoundPlan, view: TreeView) -> Iterator[str]:
+    """Names of sources: known to the task card, and loaded before they are used."""
+    known = set(view.task.sources)
+    names = loaded(plan.data)
+    valid = f"valid: {', '.join(sorted(known))}"
+    for name in names:
+        if name not in known:
+            yield f"load: unknown source {name!r}; {valid}"
+    counts = [step.source for step in plan.data.steps if isinstance(step, Load)]
+    for name in sorted({name for name in counts if counts.count(name) > 1}):
+        yield f"load: source {name!r} is loaded more than once; use mix with repeat to weigh it"
+    for step in plan.data.steps:
+        if isinstance(step, Mix):
+            for name in sorted(set(step.weights) - set(names)):
+                yield f"mix: source {name!r} is not loaded by this recipe; loaded: {', '.join(names)}"
+        if isinstance(step, FilterSimilar) and step.reference not in known:
+            yield f"filter_similar: unknown reference {step.reference!r}; {valid}"
+        elif isinstance(step, FilterSimilar) and step.reference not in names:
+            yield f"filter_similar: reference {step.reference!r} is not loaded by this recipe"
+    for number, trial in enumerate(plan.trials, start=1):
+        for name in sorted(set(trial.mixture or {}) - set(names)):
+            yield f"trial {number}: mixture names source {name!r}, which is not loaded; loaded: {', '.join(names)}"
+        if trial.mixture is not None and (min(trial.mixture.values()) < 0 or sum(trial.mixture.values()) <= 0):
+            yield f"trial {number}: mixture weights must be at least 0 and not all 0"
+
+
+def _steps(data: DataRecipe) -> Iterator[str]:
+    """The order of steps: loading first, split, order and format once and at the end."""
+    steps = data.steps
+    first_other = next((index for index, step in enumerate(steps) if not isinstance(step, Load)), len(steps))
+    if any(isinstance(step, Load) for step in steps[first_other:]):
+        yield "load steps come before all others: a row loaded later would escape the filters"
+    for kind in (Split, Order, Format):
+        places = [index for index, step in enumerate(steps) if isinstance(step, kind)]
+        name = kind.__name__.lower()
+        if len(places) > 1:
+            yield f"{name}: at most one such step; found {len(places)}"
+        if places and any(not isinstance(step, Split | Order | Format) for step in steps[places[0] :]):
+            yield f"{name} comes after all steps that choose rows"
+
+
+def _rows(data: DataRecipe, source_rows: dict[str, int]) -> Iterator[str]:
+    """Steps after which certainly nothing, or too little, is left. Only what can be counted without the rows."""
+    rows = 0
+    for step in data.steps:
+        if isinstance(step, Load):
+            have = source_rows.get(step.source, 0)
+            rows += min(have, step.limit) if step.limit is not None else have
+        elif isinstance(step, Mix):
+            usable = sum(source_rows.get(name, 0) for name, weight in step.weights.items() if weight > 0)
+            rows = step.total or min(rows, usable)
+        elif isinstance(step, Sample):
+            rows = min(rows, step.n) if step.n is not None else int(rows * (step.fraction or 1.0))
+        elif isinstance(step, FilterLoss):
+            rows -= int(rows * step.drop_fraction)
+        elif isinstance(step, FilterLength) and step.max_chars is not None and step.max_chars < step.min_chars:
+            yield f"filter_length: max_chars {step.max_chars} is below min_chars {step.min_chars}: no row is left"
+        elif isinstance(step, FilterSimilar) and step.min_similarity >= 1:
+            yield "filter_similar: min_similarity 1 drops every row that is not the mean of the reference"
+    if rows < FEWEST_ROWS:
+        yield f"the recipe leaves at most {rows} rows to train on; at least {FEWEST_ROWS} are needed"
+
+
+def _trials(plan: RoundPlan, view: TreeView) -> Iterator[str]:
+    """The trials: as many as the search allows, no two alike, settings that can run."""
+    allowed = view.config.researcher.trials
+    if len(plan.trials) > allowed:
+        yield f"{len(plan.trials)} trials; this search runs at most {allowed} a round"
+    keys = [(trial.train.resolved().model_dump_json(), sorted((trial.mixture or {}).items())) for trial in plan.trials]
+    if any(key in keys[:index] for index, key in enumerate(keys)):
+        yield "two trials of the round are the same; seeds are repeated by the search itself"
+    for number, trial in enumerate(plan.trials, start=1):
+        yield from (f"trial {number}: {reason}" for reason in _training(trial.train, view))
+
+
+def _training(train: TrainConfig, view: TreeView) -> Iterator[str]:
+    if train.max_seq_len > LONGEST:
+        yield f"max_seq_len {train.max_seq_len} is above {LONGEST}"
+    if train.micro_batch_size is not None and train.micro_batch_size > train.batch_size:
+        yield f"micro_batch_size {train.micro_batch_size} is above batch_size {train.batch_size}"
+    longest = sum(sources_of(view).rows.values()) * train.epochs
+    if longest < 1:
+        yield f"{train.epochs:g} epochs of {sum(sources_of(view).rows.values())} rows are less than one row"
