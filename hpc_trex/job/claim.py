@@ -17,7 +17,10 @@ _FOLLOW_SECONDS = 300.0
 
 
 def claim(paths: AttemptPaths, spec: JobSpec, seat: Seat) -> bool:
-    """Make ``started.json``; return False, with the reason printed, when another job was there first."""
+    """Make ``started.json``; return False, with the reason printed, when another job was there first.
+
+    Raises ``OSError`` when the disk is full, and leaves the attempt unclaimed.
+    """
     record = {
         "token": spec.token,
         "host": socket.gethostname(),
@@ -31,10 +34,14 @@ def claim(paths: AttemptPaths, spec: JobSpec, seat: Seat) -> bool:
     except FileExistsError:
         say(f"this attempt has been started already, leaving: {_holder(paths)}")
         return False
-    with os.fdopen(descriptor, "w") as handle:
-        json.dump(record, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
+    try:
+        with os.fdopen(descriptor, "w") as handle:
+            json.dump(record, handle)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError:
+        paths.started.unlink()
+        raise
     return True
 
 

@@ -54,6 +54,7 @@ def worker_environment(spec: JobSpec, outer: Mapping[str, str]) -> dict[str, str
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         # TERM reaches every process of a Slurm step. The launcher must not kill the workers on it: they are asked to
         # stop by a file, save their checkpoint and end. (The launcher reads its options from PET_... too.)
         "PET_SIGNALS_TO_HANDLE": "SIGQUIT",

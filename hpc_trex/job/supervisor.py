@@ -45,8 +45,12 @@ def supervise(spec_path: str, signals: StopSignals) -> int:
         return _refuse(path, error)
     paths = AttemptPaths(Path(spec.attempt_dir))
     seat = Seat.of(spec, os.environ)
-    if not (claim(paths, spec, seat) if seat.leads else follow(paths, seat)):
-        return 0
+    try:
+        if not (claim(paths, spec, seat) if seat.leads else follow(paths, seat)):
+            return 0
+    except OSError as error:
+        say(f"the attempt cannot be claimed: {error}", error=True)
+        return 8
     result = _work(spec, path, paths, seat, signals)
     return _publish(paths, _signed(result, spec, seat, began)) if seat.leads else 0
 

@@ -97,7 +97,7 @@ def _train(job: Job) -> JobResult | None:
         return None
     extra, samples, scores = dict(trained.extra_scores), None, {}
     if job.spec.eval_rows:
-        evaluation = _evaluate(job, trained.ref, job.paths.samples, loaded=(trained.model, trained.tokenizer))
+        evaluation = _evaluate(job, trained.ref, job.paths.samples, loaded=trained)
         scores = {"main": evaluation.main}
         extra |= evaluation.extra
         samples = str(job.paths.samples)
@@ -111,18 +111,22 @@ def _train(job: Job) -> JobResult | None:
     )
 
 
-def _evaluate(job: Job, ref: ModelRef, samples: Path, *, loaded: tuple[Any, Any] | None = None) -> Any:
-    """Evaluate one model on the spec's rows; ``loaded`` is the model and tokenizer where they are in memory."""
+def _evaluate(job: Job, ref: ModelRef, samples: Path, *, loaded: Any = None) -> Any:
+    """Evaluate one model on the spec's rows; ``loaded`` is the model that was just trained, in memory still."""
     from hpc_trex.evaluation.evaluate import evaluate
 
     if not job.spec.eval_rows:
         raise JobFailure(f"a {job.spec.kind} job needs eval_rows", failure=FailureClass.CONFIG)
-    if loaded is None:
+    if loaded is not None:
+        model, tokenizer, style = loaded.model, loaded.tokenizer, loaded.style
+    else:
         from hpc_trex.training.load import load_model, load_tokenizer
 
         job.beat(Heartbeat(phase="loading"))
-        loaded = load_model(ref, attention="auto", precision="auto").model, load_tokenizer(ref)
-    evaluation = evaluate(*loaded, job.spec, Path(job.spec.eval_rows), samples, job.beat)
+        model = load_model(ref, attention="auto", precision="auto").model
+        tokenizer, style = load_tokenizer(ref), None
+    rows = Path(job.spec.eval_rows)
+    evaluation = evaluate(model, tokenizer, job.spec, rows, samples, job.beat, style=style)
     say(f"{ref.name}{' with adapter' if ref.adapter else ''}: {_shown(evaluation.main)}")
     return evaluation
 

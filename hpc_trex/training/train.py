@@ -36,6 +36,8 @@ class TrainedModel(NamedTuple):
     hashes: dict[str, str]
     figures: dict[str, Any]
     """Fields of ``JobResult``."""
+    style: str
+    """How prompts were formatted, ``plain`` or ``chat``: the evaluation must do the same."""
 
 
 class _Set(NamedTuple):
@@ -46,6 +48,7 @@ class _Set(NamedTuple):
     cut: int
     ordered: bool
     digest: str
+    style: str
 
 
 def train(spec: JobSpec, beat: Beat) -> TrainedModel:
@@ -82,7 +85,7 @@ def train(spec: JobSpec, beat: Beat) -> TrainedModel:
     if rows.holdout and beat.rank == 0:
         extra["holdout_loss"] = mean_loss(loaded.model, rows.holdout, plan, accelerator.device, beat)
     figures = _figures(trained, loaded, world) | {"resumed_from_step": resume.step if resume else 0}
-    return TrainedModel(loaded.model, tokenizer, ref, extra, {"data": rows.digest}, figures)
+    return TrainedModel(loaded.model, tokenizer, ref, extra, {"data": rows.digest}, figures, rows.style)
 
 
 def make_accelerator(config: TrainConfig) -> Any:
@@ -111,7 +114,7 @@ def _read_set(spec: JobSpec, config: TrainConfig, tokenizer: Any) -> _Set:
         held = data.read_rows(folder / "holdout")
         if held.prompts:
             holdout, _ = data.tokenise(held, tokenizer, max_seq_len=config.max_seq_len, style=style)
-    return _Set(samples, holdout, cut, bool(manifest.get("ordered", False)), str(manifest.get("sha256", "")))
+    return _Set(samples, holdout, cut, bool(manifest.get("ordered", False)), str(manifest.get("sha256", "")), style)
 
 
 def _identity(spec: JobSpec, config: TrainConfig, data_digest: str) -> str:
@@ -209,7 +212,7 @@ def _already_trained(resume: Checkpoint, config: TrainConfig, tokenizer: Any, ro
     loaded = load_model(ref, attention=config.attention, precision=config.precision)
     trained = Trained(resume.progress, None)
     figures = _figures(trained, loaded, 1) | {"resumed_from_step": resume.step}
-    return TrainedModel(loaded.model, tokenizer, ref, _extra(trained, rows), {"data": rows.digest}, figures)
+    return TrainedModel(loaded.model, tokenizer, ref, _extra(trained, rows), {"data": rows.digest}, figures, rows.style)
 
 
 def _extra(trained: Trained, rows: _Set) -> dict[str, float]:
