@@ -25,10 +25,10 @@ class Setting(NamedTuple):
 @click.option("--origin", is_flag=True, help="Say where each value came from.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, origin: bool, as_json: bool) -> None:
+def command(ctx: click.Context, origin: bool, json: bool) -> None:
     """Print the options that the environment, the project file or the user file set; all tables are checked."""
     found = list(settings(ctx.find_root()))
-    if as_json:
+    if json:
         emit_json({"settings": [setting._asdict() for setting in found]})
         return
     if not found:

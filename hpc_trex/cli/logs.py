@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 @json_option
 def command(
     *, node: str, search: str | None, last: bool, follow: bool, trial: int | None, attempt: int | None, stderr: bool,
-    lines: int, as_json: bool,
+    lines: int, json: bool,
 ) -> None:  # fmt: skip
     """Print what a job of round NODE wrote."""
     from hpc_trex.cli.tail import follow_file, tail_lines
     from hpc_trex.layout import AttemptPaths
     from hpc_trex.tree.store import Store
 
-    if follow and as_json:
+    if follow and json:
         raise UsageProblem("--follow and --json exclude each other", hint="read the file that --json names")
     paths = pick(search, last)
     with Store.read(paths) as reader:
         job = choose_attempt(reader, number_of(node), trial, attempt)
     files = AttemptPaths(paths.root / job.directory)
     path = files.stderr if stderr else files.stdout
-    if as_json:
+    if json:
         place = {"node": job.node, "trial": job.trial, "attempt": job.attempt, "state": job.state.value}
         emit_json({"search": paths.root.name, **place, "path": str(path), "lines": tail_lines(path, lines)})
         return

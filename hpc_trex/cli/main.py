@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from hpc_trex.cli.errors import guarded
-from hpc_trex.cli.lazy import Entry, LazyGroup, State
+from hpc_trex.cli.lazy import Entry, LazyGroup, State, check_table
 from hpc_trex.config import TOP_KEYS, Settings, check_keys, load_settings
 from hpc_trex.errors import UsageProblem
 
@@ -62,6 +62,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 
 
 @click.command(
+    "hpc-trex",
     cls=Program,
     table=COMMANDS,
     no_args_is_help=True,
@@ -92,6 +93,11 @@ def cli(ctx: click.Context, site: str | None, color: bool | None, verbose: int) 
     state.color = _color(color, state.settings)
     ctx.color = state.color
     ctx.default_map = {key: value for key, value in state.settings.values.items() if key in COMMANDS}
+    # Here, and not where lower groups do it (resolve_command): click has resolved our command before this runs.
+    name = str(ctx.invoked_subcommand)
+    command = cli.get_command(ctx, name)
+    if command is not None:
+        check_table(ctx, command, name)
     if verbose:
         _log_to_stderr(verbose)
 

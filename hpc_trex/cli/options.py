@@ -40,7 +40,7 @@ def _remember_json(ctx: click.Context, _param: click.Parameter, value: bool) -> 
 search_argument = click.argument("search", required=False, shell_complete=_complete_search)
 last_option = click.option("--last", is_flag=True, help="The newest search (also the default).")
 json_option = click.option(
-    "--json", "as_json", is_flag=True, callback=_remember_json, help="Print JSON with a schema number."
+    "--json", "json", is_flag=True, callback=_remember_json, help="Print JSON with a schema number."
 )
 dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 

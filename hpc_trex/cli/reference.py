@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from hpc_trex.cli.lazy import LazyGroup
 
-WIDTH = 100
+LAYOUT: dict[str, Any] = {"terminal_width": 100, "max_content_width": 100}
 HEAD = """# Command line
 
 Every command and every option, as `--help` prints them. Exit codes stand in [exit-codes.md](exit-codes.md), files and
@@ -27,7 +28,7 @@ def render() -> str:
     from hpc_trex.cli.main import cli
 
     parts = [HEAD]
-    root = click.Context(cli, info_name="hpc-trex", terminal_width=WIDTH, max_content_width=WIDTH)
+    root = click.Context(cli, info_name="hpc-trex", **{**cli.context_settings, **LAYOUT})
     for ctx in contexts(root):
         parts.append(f"\n## {ctx.command_path}\n\n```text\n{ctx.get_help().rstrip()}\n```\n")
     return "".join(parts)
@@ -40,12 +41,7 @@ def contexts(ctx: click.Context) -> Iterator[click.Context]:
         for name in ctx.command.list_commands(ctx):
             command = ctx.command.get_command(ctx, name)
             assert command is not None, name
-            yield from contexts(
-                click.Context(
-                    command, info_name=name, parent=ctx, terminal_width=WIDTH, max_content_width=WIDTH,
-                    help_option_names=["-h", "--help"],
-                )
-            )  # fmt: skip
+            yield from contexts(click.Context(command, info_name=name, parent=ctx, **LAYOUT))
 
 
 if __name__ == "__main__":

@@ -9,15 +9,20 @@ from hpc_trex.cli.options import emit, emit_json, pick, reading
 
 @click.command("report", epilog="Example: hpc-trex report listops-1 --open")
 @reading
-@click.option("--open", "show", is_flag=True, help="Open it in a browser.")
-def command(search: str | None, last: bool, as_json: bool, show: bool) -> None:
+@click.option("--open", "open", is_flag=True, help="Open it in a browser.")
+def command(
+    search: str | None,
+    last: bool,
+    json: bool,
+    open: bool,  # noqa: A002
+) -> None:
     """Write the report of SEARCH, one HTML file that needs no network, and print its path."""
     from hpc_trex.report.html import write_report
 
     path = write_report(pick(search, last))
-    if show:
+    if open:
         click.launch(path.as_uri())
-    if as_json:
+    if json:
         emit_json({"path": str(path)})
     else:
         emit(str(path))

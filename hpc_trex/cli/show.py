@@ -12,7 +12,7 @@ from hpc_trex.cli.options import emit, emit_json, json_option, last_option, look
 @search_argument
 @last_option
 @json_option
-def command(node: str, search: str | None, last: bool, as_json: bool) -> None:
+def command(node: str, search: str | None, last: bool, json: bool) -> None:
     """Show round NODE of SEARCH: plan, data recipe, difference from its parent, trials, jobs, diagnosis."""
     from hpc_trex.cli.json_views import node_json
     from hpc_trex.report.difference import plan_difference
@@ -24,7 +24,7 @@ def command(node: str, search: str | None, last: bool, as_json: bool) -> None:
         attempts = reader.attempts(view.id)
         parent = None if view.parent is None else reader.node(view.parent)
     difference = plan_difference(parent, view)
-    if as_json:
+    if json:
         emit_json(node_json(view, attempts, difference))
     else:
         emit(node_text(view, attempts, difference, look()))

@@ -9,7 +9,7 @@ from hpc_trex.cli.options import emit, emit_json, look, pick, reading
 
 @click.command("status", epilog="Example: hpc-trex status listops-1 --json")
 @reading
-def command(search: str | None, last: bool, as_json: bool) -> None:
+def command(search: str | None, last: bool, json: bool) -> None:
     """Show state, scores and cost of SEARCH (a name or a path; default: the newest)."""
     from hpc_trex.cli.json_views import status_json
     from hpc_trex.report.tables import status_text
@@ -17,7 +17,7 @@ def command(search: str | None, last: bool, as_json: bool) -> None:
 
     with Store.read(pick(search, last)) as reader:
         status = reader.status()
-    if as_json:
+    if json:
         emit_json(status_json(status))
     else:
         emit(status_text(status, look()))

@@ -11,12 +11,12 @@ from hpc_trex.cli.options import emit, emit_json, json_option, last_option, pick
 @search_argument
 @last_option
 @json_option
-def command(search: str | None, last: bool, as_json: bool) -> None:
+def command(search: str | None, last: bool, json: bool) -> None:
     """Do one short pass on SEARCH (collect, diagnose, select, design, submit) and return."""
     from hpc_trex.cli.watch import one_tick
 
     state, lines = one_tick(pick(search, last))
-    if as_json:
+    if json:
         emit_json({"state": state, "lines": lines})
     else:
         emit("\n".join([*lines, f"search {state}"]))

@@ -9,7 +9,7 @@ from hpc_trex.cli.options import emit, emit_json, look, pick, reading
 
 @click.command("tree", epilog="Example: hpc-trex tree listops-1")
 @reading
-def command(search: str | None, last: bool, as_json: bool) -> None:
+def command(search: str | None, last: bool, json: bool) -> None:
     """Print the search tree: score, gain over the baseline, trials and state of every round."""
     from hpc_trex.cli.json_views import tree_json
     from hpc_trex.report.tables import tree_text
@@ -17,7 +17,7 @@ def command(search: str | None, last: bool, as_json: bool) -> None:
 
     with Store.read(pick(search, last)) as reader:
         nodes, status, higher = reader.nodes(), reader.status(), reader.higher_is_better
-    if as_json:
+    if json:
         emit_json(tree_json(status, nodes))
         return
     best = status.chosen or status.best

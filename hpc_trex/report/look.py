@@ -35,6 +35,10 @@ class Look(NamedTuple):
         """Return a state in its colour."""
         return self.paint(state, STATE_COLOURS.get(state))
 
+    def cut_end(self, line: str) -> str:
+        """Return a line of a table, cut where the terminal ends."""
+        return line if self.width is None or len(line) <= self.width else line[: self.width - 3] + "..."
+
     def cut(self, text: str, used: int = 0) -> str:
         """Return one line of text that leaves ``used`` columns of the width free."""
         line = " ".join(text.split())
