@@ -52,12 +52,14 @@ def evaluate(  # noqa: PLR0917 - the worker calls it with what it has, in the or
     began = time.monotonic()
     was_training = model.training  # lm-eval switches it off
     card = _read_card(spec)
-    rows = read_rows(rows_path, _renderer(tokenizer, card, style or prompt_style(spec, tokenizer)))
+    style = style or prompt_style(spec, tokenizer)
+    rows = read_rows(rows_path, _renderer(tokenizer, card, style))
     try:
         held = hold_model(
             model,
             tokenizer,
             batch_size=min(spec.evaluate.batch_size, len(rows)),
+            special_tokens=style == "plain",  # as the training does
             progress=_progress(beat, len(rows), spec.evaluate.batch_size),
         )
         check_room(held, card.metric.max_new_tokens)

@@ -12,12 +12,13 @@ from hpc_trex.errors import UsageProblem
 Progress = Callable[[int], None]
 
 
-def hold_model(model: Any, tokenizer: Any, *, batch_size: int, progress: Progress) -> Any:
+def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: bool, progress: Progress) -> Any:
     """Return an ``HFLM`` that holds ``model`` (a transformers or peft model) and ``tokenizer``, with two more methods:
 
     ``was_truncated(text)``: did the answer to this prompt end only because it reached the token limit?
     ``was_cut(text, new_tokens)``: was the prompt too long for the model, so that its beginning was left out?
 
+    ``special_tokens``: does the tokenizer add its own (a begin token) to the prompt? Chat templates hold theirs already.
     It works on one process. lm-eval sets ``model`` to evaluation mode.
     """
     from lm_eval.models.huggingface import HFLM
@@ -29,7 +30,13 @@ def hold_model(model: Any, tokenizer: Any, *, batch_size: int, progress: Progres
         """lm-eval passes each answer through ``tok_decode`` and then its cache hook; both are used to look on."""
 
         def __init__(self) -> None:
-            super().__init__(pretrained=model, tokenizer=tokenizer, batch_size=batch_size, backend="causal")
+            super().__init__(
+                pretrained=model,
+                tokenizer=tokenizer,
+                batch_size=batch_size,
+                backend="causal",
+                add_bos_token=special_tokens,
+            )
             self.set_cache_hook(self)
             self._truncated: dict[str, bool] = {}
             self._tokens: list[int] = []
