@@ -22,7 +22,7 @@ OPERATIONS: dict[str, Callable[[list[int]], list[int]]] = {
 def _pair(rng: Random, shortest: int, longest: int) -> Pair:
     numbers = rng.sample(range(10), rng.randint(shortest, longest))
     name = rng.choice(sorted(OPERATIONS))
-    return Pair(f"list: {name}: {_text(numbers)}\nanswer:", _apply(name, numbers))
+    return Pair(f"list: {name}: {_text(numbers)}\nresult:", _apply(name, numbers))
 
 
 def _apply(name: str, numbers: list[int]) -> str:
@@ -45,7 +45,7 @@ def task(rng: Random) -> Pair:
 
 def wrong(rng: Random, pair: Pair) -> str:
     """Another operation's result, or the right one with one number changed."""
-    _, operation, numbers = pair.prompt.removesuffix("\nanswer:").split(": ")
+    _, operation, numbers = pair.prompt.removesuffix("\nresult:").split(": ")
     values = [int(n) for n in numbers]
     others = {_apply(name, values) for name in OPERATIONS if name != operation} - {pair.answer}
     if others and rng.random() < 0.5:
