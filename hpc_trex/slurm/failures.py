@@ -87,8 +87,7 @@ def _by_exit(code: int | None, signal: int | None, status: JobStatus) -> tuple[F
     if code in {126, 127}:
         text = "a command is missing on the node; check setup, python and runner of the profile"
         return FailureClass.ENVIRONMENT, _sentence(text, status)
-    if signal == 9 or code == 137:
-        # Without cgroups Slurm, and with them the kernel, end a process that is over its memory with SIGKILL.
+    if signal == 9 or code in {9, 137}:  # srun passes SIGKILL on as 137, of which sacct shows 9:0
         return FailureClass.LOST, _sentence("it was killed from outside and left no result", status)
     if code == 0:
         return FailureClass.LOST, _sentence("it ended as if all were well, but left no result", status)

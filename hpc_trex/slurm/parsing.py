@@ -117,6 +117,14 @@ def parse_scontrol(text: str) -> list[Row]:
     return rows
 
 
+def never_ran(row: Row) -> bool:
+    """Tell whether Slurm refused this job: it keeps a record as if the job had failed, but on no node.
+
+    Such a job is none to us: the next submit under its token is the first.
+    """
+    return row.state == "FAILED" and not row.nodes
+
+
 def choose(rows: Iterable[Row], job_id: str | None) -> Row | None:
     """Return the row that stands for an attempt, out of those with its token.
 

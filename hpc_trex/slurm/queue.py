@@ -87,7 +87,7 @@ class SlurmQueue:
         wanted = {job.token: job.job_id for job in jobs}
         named: dict[str, list[Row]] = {}
         for row in rows:
-            if row.name in wanted:
+            if row.name in wanted and not parsing.never_ran(row):
                 named.setdefault(row.name, []).append(row)
         chosen = {token: parsing.choose(found, wanted[token]) for token, found in named.items()}
         return {token: row for token, row in chosen.items() if row is not None}
@@ -146,12 +146,14 @@ class SlurmQueue:
                 # Accounting lags, or slurmctld lost the job in a crash: squeue is the one to believe.
                 return JobStatus(JobState.ABSENT, detail.job_id, f"sacct says {detail.state}, squeue has no such job")
             return parsing.status_of(detail)
-        if _wants_detail(row):
-            if self._accounting is False:
-                detail = self._scontrol(row)
-            if detail is not None and parsing.job_state(detail.state) is JobState.ENDED:
-                return parsing.status_of(detail._replace(detail=detail.detail or row.detail, nodes=row.nodes))
-        return parsing.status_of(row)
+        if not _wants_detail(row):
+            return parsing.status_of(row)
+        if detail is None or parsing.job_state(detail.state) is not JobState.ENDED:
+            if self._accounting and not self._stood(f"detail of {job.token}", row.state):
+                # Accounting is some seconds behind, and only its steps tell a lack of memory under srun.
+                return JobStatus(JobState.RUNNING, row.job_id, f"{row.state}, to be confirmed", row.nodes)
+            detail = self._scontrol(row) or row
+        return parsing.status_of(detail._replace(detail=detail.detail or row.detail, nodes=row.nodes or detail.nodes))
 
     def _confirmed(self, token: str, status: JobStatus) -> JobStatus:
         """Hold back an end from which Slurm may bring the job back, until it has stood for CONFIRM_SECONDS."""
@@ -159,13 +161,16 @@ class SlurmQueue:
         if status.state is not JobState.ENDED or word not in parsing.MAY_COME_BACK:
             self._suspects.pop(token, None)
             return status
-        now = self._clock()
-        seen_word, since = self._suspects.setdefault(token, (word, now))
-        if seen_word == word and now - since >= CONFIRM_SECONDS:
+        if self._stood(token, word):
             return status
-        if seen_word != word:
-            self._suspects[token] = (word, now)
         return status._replace(state=JobState.RUNNING, reason=f"{status.reason}, to be confirmed")
+
+    def _stood(self, key: str, word: str) -> bool:
+        """Tell whether ``key`` has been seen with this ``word``, and no other, for CONFIRM_SECONDS."""
+        now = self._clock()
+        if self._suspects.get(key, ("", now))[0] != word:
+            self._suspects[key] = (word, now)
+        return now - self._suspects[key][1] >= CONFIRM_SECONDS
 
 
 def _wants_detail(row: Row) -> bool:

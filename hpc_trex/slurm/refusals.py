@@ -28,7 +28,7 @@ _REMEDIES = (
     (r"feature|constraint", "constraint; sinfo -o '%P %f' lists the features"),
     (r"memory", "train.mem_gb, or mem_request = false where the site allots memory itself"),
     (r"node count|more processors|cpu", "train.nodes and train.cpus_per_task"),
-    (r"node configuration", "train.gpus_per_node, train.cpus_per_task, train.mem_gb or train.nodes: no node has as much"),
+    (r"node configuration", "train.gpus_per_node, gpu_type, train.cpus_per_task, train.mem_gb or train.nodes: no node has as much"),
     (r"unrecognized option|invalid option|invalid (numeric )?value", "extra: this sbatch does not know the option"),
 )  # fmt: skip
 

@@ -6,6 +6,7 @@ The job calls one fixed function with the path of its spec. Results and progress
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -132,16 +133,16 @@ def parameters(profile: Profile, request: JobRequest, paths: AttemptPaths, link:
         "qos": profile.qos,
         "constraint": profile.constraint,
         "nodes": resources.nodes,
-        "tasks_per_node": 1,
+        "ntasks_per_node": 1,
         "cpus_per_task": resources.cpus_per_task,
-        "timeout_min": resources.minutes,
+        "time": resources.minutes,
         "signal_delay_s": profile.signal_seconds,
         "wckey": None,  # submitit's own makes some sites refuse the job
         "setup": [*profile.setup, *exports, link],
         "srun_args": _srun_arguments(paths, resources),
     }
     if profile.mem_request:
-        given["mem_gb"] = resources.mem_gb
+        given["mem"] = f"{math.ceil(resources.mem_gb * 1024)}M"
     gpus, gpus_in_job = _gpus(profile, resources)
     given |= gpus
     given["additional_parameters"] = {

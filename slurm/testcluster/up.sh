@@ -175,7 +175,7 @@ start_database() {
   pid=$!
   for ((i = 0; i < 1000; i++)); do
     if [ -S "$STATE/run/mysql.sock" ] && alive "$STATE/run/mysql.pid" mariadbd; then return 0; fi
-    [ -n "$(command_of $pid)" ] || return 1
+    kill -0 $pid 2>/dev/null || return 1 # a child of ours, so bash takes its zombie away; command_of may come too early
     sleep 0.03
   done
   kill -9 $pid 2>/dev/null

@@ -1,0 +1,27 @@
+"""What the jobs of the back end's tests do: their spec is ``{"do": [VERB, ARGUMENT]}``."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def act(spec_path: str) -> None:
+    """Write the environment beside the spec, one file a task, then do what the spec says."""
+    spec = Path(spec_path)
+    rank = os.environ["SLURM_PROCID"]
+    (spec.parent / f"env-{rank}.json").write_text(json.dumps(dict(os.environ)))
+    print("out", rank, flush=True)
+    print("err", rank, file=sys.stderr, flush=True)
+    verb, argument = json.loads(spec.read_text())["do"]
+    if verb == "sleep":
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        time.sleep(argument)
+    elif verb == "exit":
+        os._exit(argument)
+    elif verb == "kill":
+        os.kill(os.getpid(), argument)
