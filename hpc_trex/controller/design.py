@@ -55,7 +55,7 @@ def _add_round(work: Work) -> bool:
     barren: set[int] = set()
     rng = work.rng("select")
     while True:
-        parent = policy(work.store.stats(), work.config.policy, rng, frozenset(barren))
+        parent = policy.select(work.store.stats(), work.config.policy, rng, frozenset(barren))
         if parent is None:
             break
         plan = _accepted_plan(work, parent)

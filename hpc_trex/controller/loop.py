@@ -153,7 +153,7 @@ class Controller:
         view = self.store.node(node)
         if view.state not in (NodeState.DONE, NodeState.FAILED):
             return
-        diagnosis = self.work.researcher.diagnose(self.work.view, view, self._samples(view))
+        diagnosis = self.work.researcher.diagnose(self.work.view, node, self._samples(view))
         self.work.record(NodeDiagnosed(node=node, report=diagnosis.report, insights=tuple(diagnosis.insights)))
         score = "" if view.score is None else f" score {view.score:.3f}"
         self.work.say(f"node {node} {view.state.value}{score}: {diagnosis.report.splitlines()[0]}")
