@@ -104,7 +104,7 @@ def _compare(paths: SearchPaths, copy: Database, truth: Database) -> Iterator[st
         return
     entries = EventReader(paths.events, offset=end, seq=seq)
     try:
-        lacking = replay(copy, islice(entries, total - seq), paths.events)
+        lacking = replay(copy, islice(entries, max(0, total - seq)), paths.events)
     except (EnvironmentProblem, sqlite3.Error) as error:
         yield f"{paths.db.name} cannot take the events after {seq} ({error}); hpc-trex db rebuild makes it again"
         return

@@ -192,14 +192,24 @@ class Store(TreeReads):
     def _catch_up(self) -> None:
         """Apply the events that the log has and the database lacks; move a torn last line aside."""
         assert self._log is not None
-        seq, end = last_event(self.db)
-        reader = EventReader(self.paths.events, offset=end, seq=seq)
-        replay(self.db, reader, self.paths.events)
+        self._standing.forget()
+        self._seq, end = last_event(self.db)
+        if self.paths.events.stat().st_size == end:
+            self._behind = False
+            return
+        aside = None
+        with self.db.atomic():
+            # The write lock first: what looks torn or missing may be what another writer is about to finish.
+            self.db.execute("UPDATE search SET last_seq = last_seq")
+            seq, end = last_event(self.db)
+            reader = EventReader(self.paths.events, offset=end, seq=seq)
+            replay(self.db, reader, self.paths.events)
+            self._log.size = reader.end
+            if reader.torn:
+                aside = self._log.cut(reader.end, reader.torn)
         self._seq = reader.seq
         self._behind = False
-        self._standing.forget()
-        if reader.torn:
-            aside = self._log.cut(reader.end, reader.torn)
+        if aside is not None:
             self.record(Note(text=f"a torn last line of {len(reader.torn)} bytes was moved to {aside.name}"))
 
 
