@@ -14,9 +14,12 @@ _FOR_NOW = re.compile(
     | communication\ connection\ failure | transport\ endpoint | temporarily | in\ standby\ mode | munge
     | protocol\ authentication\ error | i/o\ error\ writing | unexpected\ message | no\ route\ to\ host
     | (qos|assoc)\w*submit\w*limit | pending\ job\ limit | did\ not\ answer | too\ many\ (pending|queued)
-    | job\ violates\ accounting/qos\ policy(?!.*\w+limit)
     """
 )
+
+#: Slurm's one sentence for every limit of an account or qos; the limit's name stands in another line, or nowhere.
+_SOME_LIMIT = "job violates accounting/qos policy"
+_LIMIT_NAME = re.compile(r"\b(QOS|Assoc)\w+", re.IGNORECASE)
 
 #: Words of a refusal for good → what to correct in the profile.
 _REMEDIES = (
@@ -36,7 +39,8 @@ _REMEDIES = (
 def refusal(words: str, code: int, profile: Profile, token: str) -> SubmitRefused | SubmitUnavailable:
     """Return the error for what sbatch said (``words``) and its exit status ``code`` (124, 137: ended by our limit)."""
     said = _without_noise(words) or f"sbatch ended with status {code}"
-    if code in {124, 137} or _FOR_NOW.search(words):
+    unnamed = _SOME_LIMIT in words.lower() and not _LIMIT_NAME.search(words)
+    if code in {124, 137} or unnamed or _FOR_NOW.search(words):
         return SubmitUnavailable(f"Slurm does not take job {token} now: {said}", hint="squeue --me; scontrol ping")
     if code == 127:
         return SubmitRefused(
