@@ -1,6 +1,6 @@
 """The lease of a search: one controller at a time, on file systems whose locks cannot be trusted (DESIGN section 5).
 
-The lease is a file that is made with O_EXCL and holds who made it and a random *fence*. Its modification time, set by the
+The lease is a file that can be made only where there is none (a hard link, or O_EXCL), and holds who made it and a random *fence*. Its modification time, set by the
 file server, is the sign of life. A holder whose process is gone from this very machine loses the lease at once; any
 other after ten minutes without a sign, measured between two times of the same file server.
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import errno
 import os
 import secrets
 import socket
@@ -30,7 +31,7 @@ from hpc_trex.layout import SearchPaths
 from hpc_trex.models import Record
 
 STALE_SECONDS = 600.0
-#: An empty or broken lease is one that is being written, or whose writer died over it.
+#: An empty or broken lease is one that is being written (without hard links), or whose writer died over it.
 UNREADABLE_SECONDS = 30.0
 _TRIES = 10
 _PAUSE_SECONDS = 0.1
@@ -126,12 +127,18 @@ class Lease:
 
     def _create(self) -> bool:
         """Make the file, unless there is one; tell whether it was made."""
+        raw = self.holder.model_dump_json(indent=1).encode()
+        beside = self.path.with_name(f".{self.path.name}.new-{self.holder.fence}")
         try:
-            return _write_new(self.path, self.holder.model_dump_json(indent=1).encode())
+            beside.unlink(missing_ok=True)
+            _write_new(beside, raw)
+            return _link(beside, self.path, raw)
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise disk_problem(error, self.path) from error
             raise
+        finally:
+            beside.unlink(missing_ok=True)
 
     def _held(self, found: Found, more: str) -> LeaseHeld:
         who = str(found.holder) if found.holder else "a controller that is just starting"
@@ -165,6 +172,9 @@ def read_lease(path: Path) -> Found | None:
 
 def move_aside(path: Path, fence: str) -> bool:
     """Remove the lease with this fence and no other; tell whether this call did it."""
+    found = read_lease(path)
+    if found is None or found.fence != fence:
+        return False
     aside = path.with_name(f".{path.name}.aside-{secrets.token_hex(8)}")
     try:
         path.rename(aside)
@@ -173,9 +183,25 @@ def move_aside(path: Path, fence: str) -> bool:
     moved = read_lease(aside)
     right = moved is not None and moved.fence == fence
     if moved is not None and not right:
-        _write_new(path, moved.raw)  # not the one that was meant; if a newer one is there by now, that one stands
+        _link(aside, path, moved.raw)  # not the one that was meant; if a newer one is there by now, that one stands
     aside.unlink(missing_ok=True)  # its holder's next look finds nothing, also where the old file is cached
     return right
+
+
+def _link(source: Path, path: Path, raw: bytes) -> bool:
+    """Give a file a second name, unless that name is taken; tell whether it was done.
+
+    A hard link appears whole, with its contents. Where the file system has none, a new file is made with O_EXCL.
+    """
+    try:
+        os.link(source, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL):
+            raise
+        return _write_new(path, raw)
+    return True
 
 
 def _write_new(path: Path, raw: bytes) -> bool:

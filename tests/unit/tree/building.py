@@ -31,7 +31,9 @@ def config(name: str = "demo") -> SearchConfig:
 
 
 def created(*, higher_is_better: bool = True) -> ev.SearchCreated:
-    return ev.SearchCreated(config=config(), task_digest="t" * 64, base_digest="b" * 64, higher_is_better=higher_is_better)
+    return ev.SearchCreated(
+        config=config(), task_digest="t" * 64, base_digest="b" * 64, higher_is_better=higher_is_better
+    )
 
 
 def new_store(root: Path, *, higher_is_better: bool = True) -> Store:
@@ -80,7 +82,9 @@ def add_trial(store: Store, node: int, trial: int, *, kind: JobKind = JobKind.TR
     store.record(ev.TrialAdded.model_validate({"node": node, "trial": trial, "kind": kind} | more))
 
 
-def intend(store: Store, node: int, trial: int, attempt: int = 1, *, kind: JobKind = JobKind.TRAIN, gpus: int = 0) -> str:
+def intend(
+    store: Store, node: int, trial: int, attempt: int = 1, *, kind: JobKind = JobKind.TRAIN, gpus: int = 0
+) -> str:
     token = f"x-{node}-{trial}-{attempt}"
     directory = str(store.paths.attempt(node, trial, attempt).root.relative_to(store.paths.root))
     store.record(
