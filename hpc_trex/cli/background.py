@@ -16,7 +16,7 @@ from hpc_trex.errors import EnvironmentProblem
 if TYPE_CHECKING:
     from hpc_trex.layout import SearchPaths
 
-#: How long the new process may take before it holds the lease (a cold network file system is slow to import from).
+#: How long the new process may take for its first tick (a cold network file system is slow to import from).
 START_SECONDS = 60.0
 LOG_LINES = 8
 
@@ -55,11 +55,11 @@ def child_environment() -> dict[str, str]:
 
 
 def _wait_for_start(paths: SearchPaths, process: subprocess.Popen[bytes], before: int) -> None:
-    """Wait until the child has written its first line: by then it holds the lease and has done a tick."""
+    """Wait until the child has done its first tick, and says so in its log."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         code = process.poll()
-        if code == 0 or (code is None and _started(paths, before)):
+        if code == 0 or (code is None and _at_work(paths.log, before)):
             return
         if code is not None:
             break
@@ -72,5 +72,9 @@ def _wait_for_start(paths: SearchPaths, process: subprocess.Popen[bytes], before
     )
 
 
-def _started(paths: SearchPaths, before: int) -> bool:
-    return paths.lease.exists() and paths.log.stat().st_size > before
+def _at_work(log: Path, before: int) -> bool:
+    from hpc_trex.report.live import AT_WORK
+
+    with log.open("rb") as handle:
+        handle.seek(before)
+        return AT_WORK.encode() in handle.read()

@@ -17,9 +17,12 @@ def command(
     open: bool,  # noqa: A002
 ) -> None:
     """Write the report of SEARCH, one HTML file that needs no network, and print its path."""
-    from hpc_trex.report.html import write_report
+    from hpc_trex.cli.reporting import report_of
+    from hpc_trex.tree.store import Store
 
-    path = write_report(pick(search, last))
+    paths = pick(search, last)
+    with Store.read(paths) as reader:
+        path = report_of(paths, reader)
     if open:
         click.launch(path.as_uri())
     if json:

@@ -53,12 +53,12 @@ def picture(controller: Controller) -> Picture:
 
 def finish(paths: SearchPaths, state: SearchState) -> int:
     """Print the last block of a search (its last line is the report's path) and return the exit code."""
-    from hpc_trex.report.html import write_report
+    from hpc_trex.cli.reporting import report_of
     from hpc_trex.report.tables import final_text
     from hpc_trex.tree.store import Store
 
-    report = write_report(paths)
     with Store.read(paths) as reader:
+        report = report_of(paths, reader)
         text = final_text(reader.status(), reader.nodes(), report, higher=reader.higher_is_better, look=look())
     emit("\n" + text)
     return 0 if state.value == "done" else 1

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 REFRESHES_PER_SECOND = 2
 BAR_COLUMNS = 12
+#: What the plain view says after the first tick.
+AT_WORK = "controller at work"
 #: Lines of the live picture that are not the tree.
 FRAME_LINES = 9
 
@@ -67,6 +69,7 @@ class PlainView:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self.out = out or sys.stdout
+        self.ticks = 0
 
     def __enter__(self) -> Self:
         return self
@@ -77,8 +80,9 @@ class PlainView:
         self.out.flush()
 
     def on_tick(self, report: Tick) -> None:
-        """Print the lines of a tick."""
-        for line in report.lines:
+        """Print the lines of a tick; after the first one also that the controller is at work (``launch -d`` waits for it)."""
+        self.ticks += 1
+        for line in [*report.lines, *([f"{AT_WORK}: search {report.state.value}"] if self.ticks == 1 else [])]:
             self.out.write(f"{time.strftime('%H:%M:%S')} {line}\n")
         self.out.flush()
 

@@ -39,6 +39,11 @@ class Look(NamedTuple):
         """Return a line of a table, cut where the terminal ends."""
         return line if self.width is None or len(line) <= self.width else line[: self.width - 3] + "..."
 
+    def cut_start(self, path: str, used: int = 0) -> str:
+        """Return a path whose end fits: the end is what tells paths apart."""
+        room = None if self.width is None else max(10, self.width - used)
+        return path if room is None or len(path) <= room else "..." + path[3 - room :]
+
     def cut(self, text: str, used: int = 0) -> str:
         """Return one line of text that leaves ``used`` columns of the width free."""
         line = " ".join(text.split())

@@ -107,10 +107,10 @@ def _outcome(node: NodeView, best: int | None, look: Look) -> str:
 
 
 def status_text(status: StatusView, look: Look = PLAIN) -> str:
-    """Return the state of a search on lines of at most 80 columns (paths and error messages may be longer)."""
+    """Return the state of a search; on a terminal of 80 columns or more no line is wrapped."""
     lines = [
-        f"search    {look.paint(status.search, bold=True)}  {look.state(status.state.value)}",
-        f"          {status.directory}",
+        f"search    {look.paint(look.cut(status.search, 23), bold=True)}  {look.state(status.state.value)}",
+        f"          {look.cut_start(status.directory, 10)}",
         f"task      {look.cut(status.task, 10)}",
         f"model     {look.cut(status.model, 10)}",
         f"rounds    {_counts(status.nodes)} (of {status.max_nodes} and the baseline)",
@@ -149,7 +149,9 @@ def _score_lines(status: StatusView, look: Look) -> list[str]:
     if status.baseline is not None:
         lines.append(f"baseline  dev {_dev(status.baseline)}")
     shown, label = (status.chosen, "chosen") if status.chosen is not None else (status.best, "best")
-    if shown is not None:
+    if shown is not None and shown.node == 0:
+        lines.append(f"{label:<9} the baseline itself")
+    elif shown is not None:
         gain = look.paint(signed(shown.gain), "green" if (shown.gain or 0) > 0 else None)
         lines.append(f"{label:<9} node {shown.node} trial {shown.trial}: dev {_dev(shown)}, gain {gain}")
     lines += _test_lines(status)
@@ -189,7 +191,7 @@ def _job_line(attempt: AttemptView, look: Look) -> str:
     why = f" {attempt.reason}" if attempt.reason else ""
     where = f" on {attempt.host}" if attempt.host else ""
     line = f"job       {attempt.job_id or '-'} {what}, {attempt.state.value}{where}{why}"
-    return look.cut(line)
+    return look.cut_end(line)
 
 
 # --- one round --------------------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hpc_trex.cli.main import cli
+from hpc_trex.files import write_record
+from hpc_trex.ftbench.cards import load_card
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import (
     DataRecipe,
@@ -69,7 +71,12 @@ def make_search(tmp_path: Path) -> Callable[..., SearchPaths]:
 
     def make(name: str = "listops-1", *, root: Path | None = None, extra_rounds: int = 0) -> SearchPaths:
         paths = SearchPaths((root or tmp_path / "searches") / name)
-        paths.root.mkdir(parents=True)
+        paths.card.parent.mkdir(parents=True)
+        card = load_card("mini-listops").card
+        write_record(paths.card, card)
+        paths.sources.mkdir()
+        for source in card.sources:
+            (paths.sources / f"{source}.jsonl").write_text("{}\n")
         config = SearchConfig(name=name, task="mini-listops", model="builtin:tiny-qwen3", profile=Profile(name="local"))
         paths.config.write_text(f'name = "{name}"\n')
         with Store.create(paths, ev.SearchCreated(config=config, task_digest="t", base_digest="b")) as store:
