@@ -71,22 +71,29 @@ def _line(model: type[BaseModel], detail: ErrorDetails) -> str:
 
 
 def _keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
-    """Return the keys that the record at ``location`` inside ``model`` knows."""
+    """Return the keys that the record at ``location`` inside ``model`` knows; none where there is no record."""
     inner: Any = model
     for part in location:
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            field = inner.model_fields.get(str(part))
-            inner = _record(field.annotation) if field else None
-    if isinstance(inner, type) and issubclass(inner, BaseModel):
-        return list(inner.model_fields)
-    return []
+        inner = _inside(inner, str(part))
+    found = _alternatives(inner)
+    return [name for record in found if _is_record(record) for name in record.model_fields]
 
 
-def _record(annotation: Any) -> Any:
-    """Return the record type inside ``X | None``, ``dict[str, X]`` or ``tuple[X, ...]``, or the annotation itself."""
-    if get_origin(annotation) in (dict, tuple, list, Union, types.UnionType):
-        for argument in get_args(annotation):
-            found = _record(argument)
-            if isinstance(found, type) and issubclass(found, BaseModel):
-                return found
-    return annotation
+def _inside(annotation: Any, part: str) -> Any:
+    """Return the type of the member ``part``: a field of a record, a value of a dictionary or tuple."""
+    for one in _alternatives(annotation):
+        if _is_record(one) and part in one.model_fields:
+            return one.model_fields[part].annotation
+        if get_origin(one) is dict:
+            return get_args(one)[1]
+        if get_origin(one) in (tuple, list):
+            return get_args(one)[0]
+    return None
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _is_record(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -73,8 +73,8 @@ def test(rng: Random, family: Family, rows: int) -> list[Pair]:
 
 
 def crowd(rng: Random, family: Family, rows: int) -> list[Pair]:
-    """40 % right and 24 % wrong single answers, 21 % prompts with three answers (one wrong), 15 % copies of a few rows."""
-    voted, copies, wrong = rows * 7 // 100 * 3, rows * 15 // 100, rows * 24 // 100
+    """24 % right and 37 % wrong single answers, 24 % prompts with three answers (one wrong), 15 % copies of a few rows."""
+    voted, copies, wrong = rows * 8 // 100 * 3, rows * 15 // 100, rows * 37 // 100
     singles = distinct(rng, _task(family), rows - voted - copies + voted // 3, "train")
     several, rest = singles[: voted // 3], singles[voted // 3 :]
     pairs = [_spoilt(rng, family, pair) for pair in rest[:wrong]] + rest[wrong:]
