@@ -34,8 +34,8 @@ from hpc_trex.models.operators import Load, Step
 #: Where a step usually stands: first the rows are cleaned, then weighed, then arranged.
 USUAL_ORDER = (
     "load",
+    "filter_conflicts",  # before dedup, which would take the majority its votes
     "dedup",
-    "filter_conflicts",
     "filter_similar",
     "filter_length",
     "filter_regex",

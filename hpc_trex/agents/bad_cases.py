@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hpc_trex.agents.protocol import Sample
 
 #: Flags that say what is wrong with the form of an answer, the plainest first: a row counts under the first it has.
-FORM_FLAGS = ("empty", "truncated", "unparsable", "format")
+FORM_FLAGS = ("empty", "truncated", "prompt_cut", "invalid_json", "other_label", "unparsable")
 
 #: What a wrong answer in good form is called.
 CONTENT = "wrong content"

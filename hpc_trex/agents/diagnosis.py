@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hpc_trex.agents.bad_cases import BadCases, bad_cases, short
+from hpc_trex.agents.bad_cases import FORM_FLAGS, BadCases, bad_cases, short
 from hpc_trex.agents.evidence import Gain, beats_noise, gains, move_names
 from hpc_trex.agents.moves import Playbook
 from hpc_trex.agents.protocol import Diagnosis, Sample, TreeView
@@ -21,7 +21,7 @@ from hpc_trex.models import Insight, NodeView, TrialState
 TO_CLAIM = 2.0
 
 #: Rates of the answers' form, as the evaluation names them.
-RATES = ("empty", "truncated", "unparsable")
+RATES = FORM_FLAGS
 
 
 def diagnose(view: TreeView, node: int, samples: Iterable[Sample], book: Playbook) -> Diagnosis:
@@ -116,7 +116,7 @@ def _rate_lines(facts: Facts, node: NodeView) -> list[str]:
     for rate in RATES:
         if max(now.get(rate, 0.0), before.get(rate, 0.0)) > 0:
             earlier = f", {before[rate]:.0%} in the parent" if rate in before else ""
-            lines.append(f"{rate.capitalize()} answers: {now.get(rate, 0.0):.0%}{earlier}.")
+            lines.append(f"Answers {rate.replace('_', ' ')}: {now.get(rate, 0.0):.0%}{earlier}.")
     if "train_loss" in now and "holdout_loss" in now:
         lines.append(f"Loss: {now['train_loss']:.3f} on training rows, {now['holdout_loss']:.3f} on held-out rows.")
     return lines + [f"Symptom {name}: {seen}." for name, seen in sorted(symptoms(node).items())]

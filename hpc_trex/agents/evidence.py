@@ -44,8 +44,8 @@ def move_names(tag: str) -> list[str]:
 
 
 def mutation_size(depth: int) -> float:
-    """Return the size of a change of a node at this depth: 1 at the root and its children, then 0.7 a level, 0.25 at least."""
-    return max(0.25, 0.7 ** max(0, depth - 1))
+    """Return the size of a change of a node at this depth: 1 down to depth 2, then 0.9 a level, 0.4 at least."""
+    return max(0.4, 0.9 ** max(0, depth - 2))
 
 
 def gains(facts: Facts, book: Playbook) -> list[Gain]:

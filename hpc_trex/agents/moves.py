@@ -222,7 +222,7 @@ class Move(Change):
 class Repair(Change):
     """What to do about a failure class, or about a symptom of the parent's answers. Rules are tried in order."""
 
-    when: Literal["DIVERGED", "OOM", "TIMEOUT", "DATA", "bad-format", "over-fit"]
+    when: Literal["DIVERGED", "OOM", "TIMEOUT", "DATA", "bad-format", "over-fit", "cut-rows"]
 
     @model_validator(mode="after")
     def _changes_something(self) -> Repair:

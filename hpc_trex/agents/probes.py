@@ -64,7 +64,8 @@ def _default(facts: Facts, base: Draft, fresh: list[Move], count: int) -> Idea:
 
 def _data(facts: Facts, book: Playbook, observed: list[Gain], base: Draft, move: Move) -> Idea | None:
     """Return the round that adds one data probe, on top of the probes that it builds on; None if it adds nothing."""
-    if move.name in tried(facts):
+    seen = tried(facts)
+    if move.name in seen or _covered(book, move, seen):
         return None
     names: list[str] = []
     draft = base
@@ -78,6 +79,12 @@ def _data(facts: Facts, book: Playbook, observed: list[Gain], base: Draft, move:
         return None
     hypothesis, expected = texts(facts, [move], base)
     return Idea("probe", (*names, move.name), ((AS_PARENT, changed),), hypothesis, expected)
+
+
+def _covered(book: Playbook, move: Move, seen: set[str]) -> bool:
+    """Tell whether a data move is a part of one that was tried: it would answer half of an answered question."""
+    others = [book.moves[name] for name in seen if name in book.moves]
+    return any(all(op in other.data for op in move.data) for other in others)
 
 
 def harmful(facts: Facts, observed: list[Gain], name: str) -> bool:

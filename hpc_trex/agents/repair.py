@@ -16,6 +16,9 @@ MOST_OF_A_KIND = 2
 #: Share of empty, cut or unreadable answers above which the format itself is the trouble.
 BAD_FORMAT = 0.15
 
+#: Share of training rows that were cut above which the sequence is too short.
+CUT_ROWS = 0.05
+
 #: The loss on held-out rows is "well above" that on training rows from this factor on.
 OVER_FIT = 1.5
 
@@ -53,9 +56,11 @@ def symptoms(node: NodeView) -> dict[str, str]:
         return {}
     rates = trial.result.extra_scores
     found = {}
-    bad = max((rates.get(name, 0.0), name) for name in ("empty", "truncated", "unparsable"))
+    bad = max((rates.get(name, 0.0), name) for name in ("empty", "truncated", "unparsable", "invalid_json"))
     if bad[0] >= BAD_FORMAT:
-        found["bad-format"] = f"{bad[0]:.0%} of the answers are {bad[1]}"
+        found["bad-format"] = f"{bad[0]:.0%} of the answers are {bad[1].replace('_', ' ')}"
+    if rates.get("train_truncated", 0.0) >= CUT_ROWS:
+        found["cut-rows"] = f"{rates['train_truncated']:.0%} of the training rows are longer than the sequence"
     train, held = rates.get("train_loss"), rates.get("holdout_loss")
     if train is not None and held is not None and held > OVER_FIT * train + 0.05:
         found["over-fit"] = f"loss {held:.2f} on held-out rows, {train:.2f} on training rows"

@@ -1,0 +1,168 @@
+"""The Reviewer refuses what cannot work, with a reason; the Executor's repairs leave the experiment as it is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tree_view import FakeTree
+
+from hpc_trex.agents.apply import Draft
+from hpc_trex.agents.defaults import default_plan
+from hpc_trex.agents.distance import NEAR, distance, recipe_distance
+from hpc_trex.agents.executor import repaired_train
+from hpc_trex.agents.moves import load_playbook
+from hpc_trex.agents.reviewer import near_duplicates, review
+from hpc_trex.models import DataRecipe, FailureClass, RoundPlan, TrainConfig, TrialPlan
+from hpc_trex.models.operators import (
+    Dedup,
+    FilterLength,
+    FilterLoss,
+    FilterSimilar,
+    Format,
+    Load,
+    Mix,
+    Order,
+    Sample,
+    Split,
+)
+
+BOOK = load_playbook()
+BOTH = (Load(source="curated"), Load(source="crowd"))
+
+
+def plan(*steps, trials: tuple[TrialPlan, ...] = (TrialPlan(),)) -> RoundPlan:
+    return RoundPlan(hypothesis="a test", data=DataRecipe(steps=steps or BOTH), trials=trials)
+
+
+def test_the_default_plan_is_accepted() -> None:
+    tree = FakeTree()
+    assert review(default_plan(tree), tree) == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (plan(Load(source="nosuch")), "unknown source 'nosuch'; valid: crowd, curated"),
+        (plan(*BOTH, Load(source="crowd")), "loaded more than once"),
+        (plan(BOTH[0], Mix(weights={"crowd": 1, "curated": 1})), "mix: source 'crowd' is not loaded"),
+        (plan(*BOTH, FilterSimilar(reference="nosuch")), "unknown reference 'nosuch'"),
+        (plan(BOTH[1], FilterSimilar(reference="curated")), "'curated' is not loaded by this recipe"),
+        (plan(BOTH[0], Dedup(), BOTH[1]), "load steps come before all others"),
+        (plan(*BOTH, Split(), Dedup()), "split comes after all steps that choose rows"),
+        (plan(*BOTH, Format(), Format()), "format: at most one"),
+        (plan(*BOTH, FilterLength(min_chars=10, max_chars=5)), "no row is left"),
+        (plan(*BOTH, FilterSimilar(reference="curated", min_similarity=1.0)), "drops every row"),
+        (plan(*BOTH, Sample(n=1)), "at most 1 rows"),
+        (plan(Load(source="curated", limit=1)), "at most 1 rows"),
+        (plan(BOTH[0], Sample(n=20), FilterLoss(drop_fraction=0.95)), "at most 1 rows"),
+        (plan(trials=(TrialPlan(mixture={"other": 1.0}),)), "trial 1: mixture names source 'other'"),
+        (plan(trials=(TrialPlan(mixture={"crowd": 0.0}),)), "not all 0"),
+        (plan(trials=(TrialPlan(), TrialPlan(label="again"))), "two trials of the round are the same"),
+        (
+            plan(trials=tuple(TrialPlan(train=TrainConfig(epochs=n)) for n in (1, 2, 3))),
+            "3 trials; this search runs at most 2",
+        ),
+        (plan(trials=(TrialPlan(train=TrainConfig(max_seq_len=500_000)),)), "max_seq_len 500000 is above"),
+        (plan(trials=(TrialPlan(train=TrainConfig(micro_batch_size=64)),)), "above batch_size 16"),
+        (plan(trials=(TrialPlan(train=TrainConfig(epochs=1e-5)),)), "less than one row"),
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused_with_a_reason(bad: RoundPlan, reason: str) -> None:
+    refusals = review(bad, FakeTree())
+    assert any(reason in refusal for refusal in refusals), refusals
+
+
+def test_near_duplicates_are_noted_with_their_outcome_and_not_refused() -> None:
+    tree = FakeTree()
+    first = default_plan(tree)
+    tree.finish(tree.add(0, first), [0.41])
+    train = first.trials[0].train
+    near = first.model_copy(
+        update={"trials": (TrialPlan(train=train.model_copy(update={"learning_rate": train.learning_rate * 1.05})),)}
+    )
+    far = first.model_copy(
+        update={"trials": (TrialPlan(train=train.model_copy(update={"learning_rate": train.learning_rate * 10})),)}
+    )
+    assert near_duplicates(near, tree, BOOK) == ["trial 1 is nearly trial 1 of node 1 (score 0.410)"]
+    assert near_duplicates(far, tree, BOOK) == []
+    assert review(near, tree) == []
+
+
+RATES = st.floats(1e-6, 3e-2)
+DRAFTS = st.builds(
+    lambda rate, epochs, steps, mixture: Draft(
+        DataRecipe(steps=(*BOTH, *steps)), TrainConfig(learning_rate=rate, epochs=epochs), mixture
+    ),
+    RATES,
+    st.floats(0.25, 32),
+    st.lists(st.sampled_from([Dedup(), FilterLoss(), FilterLoss(drop_fraction=0.5), Sample(n=9)]), max_size=4),
+    st.sampled_from([None, {"curated": 1.0, "crowd": 1.0}, {"curated": 3.0, "crowd": 1.0}]),
+)
+
+
+@given(one=DRAFTS, other=DRAFTS)
+def test_the_distance_is_symmetric_between_0_and_1_and_0_for_equals(one: Draft, other: Draft) -> None:
+    assert distance(one, one, BOOK) == 0
+    assert distance(one, other, BOOK) == pytest.approx(distance(other, one, BOOK))
+    assert 0 <= distance(one, other, BOOK) <= 1
+
+
+def test_the_distance_tells_a_tweak_from_a_change() -> None:
+    base = Draft(DataRecipe(steps=BOTH), TrainConfig(learning_rate=1e-3))
+
+    def rate(factor: float) -> float:
+        train = base.train.model_copy(update={"learning_rate": 1e-3 * factor})
+        return distance(base, base._replace(train=train), BOOK)
+
+    cleaned = base._replace(data=DataRecipe(steps=(*BOTH, Dedup())))
+    mixed = base._replace(mixture={"curated": 1.0, "crowd": 1.0})
+    assert rate(1.05) < NEAR < rate(10)
+    assert rate(1.05) < rate(2) < rate(10)
+    assert distance(base, cleaned, BOOK) > NEAR
+    assert distance(base, mixed, BOOK) > NEAR
+
+
+def test_recipes_are_compared_by_their_edits() -> None:
+    steps = [*BOTH, Dedup(), FilterLoss(), Order()]
+    assert recipe_distance(steps, steps[:-1]) == pytest.approx(1 / 5)
+    assert recipe_distance(steps, [*steps[:3], FilterLoss(drop_fraction=0.4), Order()]) < 1 / 5
+    assert recipe_distance(steps, [*BOTH, FilterLoss(), Dedup(), Order()]) == pytest.approx(2 / 5)
+
+
+def test_weights_are_compared_after_they_are_normalised() -> None:
+    base = Draft(DataRecipe(steps=BOTH), TrainConfig(), {"curated": 1.0, "crowd": 1.0})
+    assert distance(base, base._replace(mixture={"curated": 0.5, "crowd": 0.5}), BOOK) == 0
+
+
+@pytest.mark.parametrize(
+    ("batch", "micro", "processes", "expected"),
+    [(32, None, 1, 16), (32, None, 2, 8), (32, 16, 1, 8), (32, 1, 1, None), (2, None, 2, None), (12, 6, 1, 3)],
+)
+def test_after_oom_the_micro_batch_is_halved_and_the_batch_stays(batch, micro, processes, expected) -> None:
+    new = repaired_train(TrainConfig(batch_size=batch, micro_batch_size=micro), FailureClass.OOM, processes)
+    assert (new.micro_batch_size if new else None) == expected
+    assert new is None or new.batch_size == batch
+
+
+@given(batch=st.integers(1, 200), processes=st.integers(1, 8))
+def test_oom_repairs_always_end_and_always_divide_the_batch(batch: int, processes: int) -> None:
+    train = TrainConfig(batch_size=batch)
+    share = max(1, batch // processes)
+    for _ in range(20):
+        new = repaired_train(train, FailureClass.OOM, processes)
+        if new is None:
+            break
+        assert new.micro_batch_size < (train.micro_batch_size or share + 1)
+        assert share % new.micro_batch_size == 0
+        train = new
+    else:
+        pytest.fail("no end")
+
+
+def test_only_what_may_be_tried_again_is() -> None:
+    train = TrainConfig()
+    assert repaired_train(train, FailureClass.PREEMPTED, 1) == train
+    assert repaired_train(train, FailureClass.TIMEOUT, 1) == train
+    assert repaired_train(train, FailureClass.DIVERGED, 1) is None
+    assert repaired_train(train, FailureClass.CONFIG, 1) is None
