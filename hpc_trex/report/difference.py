@@ -61,6 +61,12 @@ def describe_train(train: TrainConfig) -> dict[str, str]:
     return flat
 
 
+def telling(train: TrainConfig) -> dict[str, str]:
+    """Return of :func:`describe_train` what says something: the main settings and those that are not default."""
+    default = describe_train(TrainConfig(method=train.method))
+    return {name: text for name, text in describe_train(train).items() if name in _ALWAYS or text != default[name]}
+
+
 def number(value: object) -> str:
     """Return a value as a person writes it: 0.001, 3e-05, ``a, b``, yes and no; ``-`` for none."""
     if value is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import AttemptView, JobKind, NodeView, Score, TrialView
-from hpc_trex.report.difference import describe_recipe, describe_train, number, plan_difference
+from hpc_trex.report.difference import describe_recipe, describe_train, number, plan_difference, telling
 from hpc_trex.report.gather import of_attempt
 from hpc_trex.report.source import ReportSource, span
 
@@ -106,7 +106,8 @@ def _trial(search: SearchPaths, trial: TrialView, attempts: list[AttemptView], *
         "score": main.value if main else trial.score,
         "low": main.low if main else None,
         "high": main.high if main else None,
-        "train": describe_train(trial.plan.train) if trial.plan else {},
+        "train": telling(trial.plan.train) if trial.plan else {},
+        "settings": describe_train(trial.plan.train) if trial.plan else {},
         "mixture": {name: number(weight) for name, weight in (trial.plan.mixture or {}).items()} if trial.plan else {},
         "failure": trial.failure.value if trial.failure else None,
         "message": trial.message or (result.message if result else ""),

@@ -46,8 +46,11 @@ def render_report(search: SearchPaths, source: ReportSource) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     script = _own_file("report.js")
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template(
+        "report.html.j2"
+    ).render(
         css=Markup(_own_file("report.css")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -1,16 +1,16 @@
-"""Where each round stands in the drawing of the tree: depth to the right, one line for each leaf."""
+"""Where each round stands in the drawing of the tree: depth to the right, one line for each leaf, the best path on top."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-COLUMN = 172.0
-"""Pixels between two depths; room for the label of the move on the edge."""
-LINE = 30.0
-MARGIN_X, MARGIN_Y = 26.0, 24.0
-LABEL = 120.0
-"""Room to the right of the deepest rounds."""
+COLUMN = 190.0
+"""Pixels between two depths: a round's two lines of text, then the bend of the edges to its children."""
+LINE = 36.0
+MARGIN_X, MARGIN_Y = 26.0, 28.0
+LABEL = 130.0
+"""Room for the text at the right of a round."""
 
 
 class Layout(NamedTuple):
@@ -21,41 +21,46 @@ class Layout(NamedTuple):
     height: float
 
 
-def lay_out(parents: Mapping[int, int | None]) -> Layout:
-    """Place every node: leaves in lines from top to bottom, a parent level with the middle of its children.
+def lay_out(parents: Mapping[int, int | None], first: Collection[int] = ()) -> Layout:
+    """Place every node: a parent stands level with its first child, further children as high below as there is room.
 
-    ``parents`` maps each node to its parent, in the order of design. Works without recursion, so a chain of a thousand
-    rounds is no problem. A node whose parent is not among them stands at the left like a root.
+    ``parents`` maps each node to its parent, in the order of design. Of several children one that is in ``first`` (the
+    path to the best round) comes before the others, so that the whole path is the top line. No two nodes share a place
+    and no two lines cross. Works without recursion: a chain of a thousand rounds is no problem. A node whose parent is
+    not among them stands at the left like a root.
     """
     children: dict[int | None, list[int]] = {}
     for node, parent in parents.items():
         children.setdefault(parent if parent in parents else None, []).append(node)
-    order = _depth_first(children)
-    lines: dict[int, float] = {}
-    next_line = 0.0
-    for node, _ in reversed(order):  # children before their parents, leaves from the bottom up
-        below = children.get(node, [])
-        if below:
-            lines[node] = (lines[below[0]] + lines[below[-1]]) / 2
-        else:
-            lines[node] = next_line
-            next_line -= 1
-    lowest = min(lines.values(), default=0.0)
-    places = {node: (MARGIN_X + depth * COLUMN, MARGIN_Y + (lines[node] - lowest) * LINE) for node, depth in order}
-    deepest = max((depth for _, depth in order), default=0)
+    for several in children.values():
+        several.sort(key=lambda node: node not in first)  # stable: the rest stays in the order of design
+    lines = _lines(children)
     return Layout(
-        {node: places[node] for node in parents},
-        MARGIN_X * 2 + deepest * COLUMN + LABEL,
-        MARGIN_Y * 2 + max(0.0, -next_line - 1) * LINE,
+        {node: (MARGIN_X + lines[node][0] * COLUMN, MARGIN_Y + lines[node][1] * LINE) for node in parents},
+        MARGIN_X * 2 + max((depth for depth, _ in lines.values()), default=0) * COLUMN + LABEL,
+        MARGIN_Y * 2 + max((line for _, line in lines.values()), default=0) * LINE,
     )
 
 
-def _depth_first(children: Mapping[int | None, Sequence[int]]) -> list[tuple[int, int]]:
-    """Return (node, depth) with every parent before its children, and siblings' subtrees one after the other."""
-    order: list[tuple[int, int]] = []
-    stack = [(node, 0) for node in reversed(children.get(None, []))]
-    while stack:
-        node, depth = stack.pop()
-        order.append((node, depth))
-        stack += [(child, depth + 1) for child in reversed(children.get(node, []))]
-    return order
+def _lines(children: Mapping[int | None, Sequence[int]]) -> dict[int, tuple[int, int]]:
+    """Return (depth, line) of each node.
+
+    The nodes are taken in chains: a node, its first child, that one's first child and so on stand on one line, the
+    highest that is free at all their depths. The line to a further child takes up room at its parent's depth too, down
+    to that child, so that nothing comes to stand between.
+    """
+    lines: dict[int, tuple[int, int]] = {}
+    used: dict[int, int] = {}  # the lowest line taken at each depth
+    waiting = [(node, 0) for node in reversed(children.get(None, []))]
+    while waiting:
+        node, depth = waiting.pop()
+        chain = [node]
+        while children.get(chain[-1]):
+            chain.append(children[chain[-1]][0])
+        line = 1 + max(used.get(depth + i, -1) for i in range(len(chain)))
+        used[depth - 1] = max(used.get(depth - 1, -1), line)
+        for i, member in enumerate(chain):
+            lines[member] = (depth + i, line)
+            used[depth + i] = line
+            waiting += [(child, depth + i + 1) for child in reversed(children.get(member, [])[1:])]
+    return lines

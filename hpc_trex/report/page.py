@@ -6,6 +6,7 @@ from typing import Any
 
 from hpc_trex.models import FATES, AttemptView, BestView, JobKind, NodeView, Score, TrialView
 from hpc_trex.report.charts import axis, best_so_far, staircase
+from hpc_trex.report.difference import describe_recipe, telling
 from hpc_trex.report.source import ReportSource, hours, interval, points, signed, signed_interval, span
 
 
@@ -22,10 +23,22 @@ def heading(source: ReportSource) -> dict[str, Any]:
         "chosen": status.chosen is not None,
         "dev": points(top.dev if top else None),
         "base": points(status.baseline.dev if status.baseline else None),
+        "how": _how(source, top),
         "test": test,
         "testText": f"{signed(test.value)} {signed_interval(test)}" if test else "",
         "verdict": _verdict(test, higher_is_better=source.task.metric.higher_is_better) if test else "",
     }
+
+
+def _how(source: ReportSource, top: BestView | None) -> list[tuple[str, str]]:
+    """Return what the best round does, in two or three short lines: move, data, training."""
+    node = next((node for node in source.nodes if top and node.id == top.node), None)
+    if top is None or node is None or node.plan is None:
+        return []
+    planned = {trial.trial: trial.plan for trial in node.trials}.get(top.trial) or node.plan.trials[0]
+    settings = ", ".join(f"{name} {text}" for name, text in telling(planned.train).items())
+    lines = [("move", node.move or node.plan.move), ("data", " → ".join(describe_recipe(node.plan.data)))]
+    return [(name, text) for name, text in [*lines, ("training", settings)] if text]
 
 
 def _gain(base: BestView | None, top: BestView | None) -> float | None:
@@ -50,20 +63,22 @@ def comparison(source: ReportSource) -> dict[str, Any]:
             if view is None or not known or (kind == "top" and status.baseline and view.node == status.baseline.node):
                 continue
             value, low, high = _bounds(view, split)
-            rows.append({"label": f"{split} · {label}", "value": value, "low": low, "high": high, "kind": kind, "title": ""})
+            rows.append(
+                {"label": f"{split} · {label}", "value": value, "low": low, "high": high, "kind": kind, "title": ""}
+            )
     rows += [
         {"label": reference.name, "value": reference.score, "low": None, "high": None, "kind": "reference", "title": reference.source}
         for reference in source.task.references
     ]  # fmt: skip
     values = [row[key] for row in rows for key in ("value", "low", "high") if row[key] is not None]
-    scale = axis(values, 168, 470)
+    scale = axis(values, 212, 484)
     for line, row in enumerate(rows):
         row["y"] = 14 + line * 24
         row["x"] = scale.at(row["value"])
         row["x1"], row["x2"] = (None, None) if row["low"] is None else (scale.at(row["low"]), scale.at(row["high"]))
         row["text"] = points(row["value"])
         row["range"] = interval(row["low"], row["high"])
-    return {"rows": rows, "ticks": scale.ticks(4), "height": 14 + len(rows) * 24 + 14}
+    return {"rows": rows, "ticks": scale.ticks(6), "height": 14 + len(rows) * 24 + 14}
 
 
 def _top_name(source: ReportSource) -> str:

@@ -14,7 +14,6 @@ from hpc_trex.models import (
     TaskCard,
 )
 
-
 #: Stands where there is no number.
 DASH = "\u2013"
 

@@ -7,24 +7,24 @@ from typing import Any
 
 from hpc_trex.models import NodeState, NodeView
 from hpc_trex.report.charts import colour
-from hpc_trex.report.layout import lay_out
+from hpc_trex.report.layout import LABEL, lay_out
 from hpc_trex.report.source import ReportSource, points
 
-MOVE_CHARS = 26
+MOVE_CHARS = 22
 
 
 def tree_view(source: ReportSource) -> dict[str, Any]:
     """Return ``nodes``, ``edges``, ``width``, ``height`` and the score scale of the drawing."""
     nodes = {node.id: node for node in source.nodes}
-    layout = lay_out({node.id: node.parent for node in source.nodes})
     best = best_node(source)
     path = _path(nodes, best)
+    layout = lay_out({node.id: node.parent for node in source.nodes}, path)
     shades = _shades(nodes, higher_is_better=source.task.metric.higher_is_better)
     scores = [node.score for node in source.nodes if node.score is not None]
     edges = []
     for node in source.nodes:
         if node.parent in layout.places and node.parent is not None:
-            edges.append(_edge(node, layout.places[node.parent], layout.places[node.id], on_path=node.id in path))
+            edges.append(_edge(layout.places[node.parent], layout.places[node.id], on_path=node.id in path))
     edges.sort(key=lambda edge: bool(edge["best"]))  # the best path is drawn over the others
     return {
         "nodes": [
@@ -36,6 +36,8 @@ def tree_view(source: ReportSource) -> dict[str, Any]:
                 "fill": shades.get(node.id),
                 "best": node.id == best,
                 "label": _label(node),
+                "move": _move(node),
+                "on_path": node.id in path,
                 "title": _title(node),
             }
             for node in source.nodes
@@ -78,13 +80,19 @@ def _path(nodes: Mapping[int, NodeView], best: int | None) -> set[int]:
     return path
 
 
-def _edge(node: NodeView, start: tuple[float, float], end: tuple[float, float], *, on_path: bool) -> dict[str, Any]:
+def _edge(start: tuple[float, float], end: tuple[float, float], *, on_path: bool) -> dict[str, Any]:
+    """Return the line between two rounds: level between the parent's two lines of text, then the bend."""
     (x1, y1), (x2, y2) = start, end
-    bend = x1 + 44
-    path = f"M{x1:g} {y1:g}C{bend:g} {y1:g} {x1 + 16:g} {y2:g} {x1 + 58:g} {y2:g}L{x2:g} {y2:g}"
-    move = node.move or (node.plan.move if node.plan else "")
-    short = move if len(move) <= MOVE_CHARS else move[: MOVE_CHARS - 1] + "…"
-    return {"path": path, "best": on_path, "move": short, "x": x2 - 16, "y": y2 - 5}
+    left, right = x1 + LABEL + 6, x2 - 10
+    middle = (left + right) / 2
+    path = f"M{x1:g} {y1:g}L{left:g} {y1:g}C{middle:g} {y1:g} {middle:g} {y2:g} {right:g} {y2:g}"
+    return {"path": path, "best": on_path}
+
+
+def _move(node: NodeView) -> str:
+    """Return what is written below a round's score: the move that led to it."""
+    move = node.move or (node.plan.move if node.plan else "") or ("baseline" if node.parent is None else "")
+    return move if len(move) <= MOVE_CHARS else move[: MOVE_CHARS - 1] + "…"
 
 
 def _label(node: NodeView) -> str:

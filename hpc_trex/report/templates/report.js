@@ -106,6 +106,7 @@
       curve(one.curve),
       Object.keys(one.facts).length ? chips(one.facts) : null,
       jobs(one.jobs),
+      Object.keys(one.settings).length ? make("details", "", make("summary", "", "All settings"), chips(one.settings)) : null,
       log("End of job.err", one.stderr, one.failure !== null), log("End of job.out", one.stdout, false));
   };
 
