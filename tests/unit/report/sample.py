@@ -138,16 +138,14 @@ BAD = [
 
 def grown(search: SearchPaths, count: int, *, seed: int = 5, trials: int = 2, done: bool = True) -> ReportSource:
     """Return a search of ``count`` rounds beside the baseline, of all states, with the files of its jobs."""
-    rng = random.Random(seed)  # noqa: S311 - a drawing, no secret
+    rng = random.Random(seed)
     nodes, attempts = [_baseline(search)], [attempt(0, 1)]
     for number in range(1, count + 1):
         parent = rng.choice([node for node in nodes if node.state is NodeState.DONE][-12:] + nodes[:1])
         node, jobs = _round(search, number, parent, rng, trials)
         nodes.append(node)
         attempts += jobs
-    nodes = [
-        node.model_copy(update={"children": tuple(n.id for n in nodes if n.parent == node.id)}) for node in nodes
-    ]
+    nodes = [node.model_copy(update={"children": tuple(n.id for n in nodes if n.parent == node.id)}) for node in nodes]
     return _source(nodes, attempts, done=done)
 
 
@@ -202,7 +200,9 @@ def _source(nodes, attempts, *, done):
         node=best.id, trial=1, dev=best.score, dev_seeds=3, dev_low=own.low, dev_high=own.high,
         gain=best.score - 0.41, test=score(best.score - 0.02, 400) if done else None,
     )  # fmt: skip
-    difference = Score(metric="accuracy", value=best.score - 0.415, low=best.score - 0.47, high=best.score - 0.36, n=400)
+    difference = Score(
+        metric="accuracy", value=best.score - 0.415, low=best.score - 0.47, high=best.score - 0.36, n=400
+    )
     states = [node.state.value for node in nodes]
     kinds = [trial.state.value for node in nodes for trial in node.trials]
     status = StatusView(
