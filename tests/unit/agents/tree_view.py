@@ -66,6 +66,7 @@ class FakeTree:
         self.source_rows = {name: source.rows or 0 for name, source in self.task.sources.items()}
         self.noise_sd: float | None = None
         self._nodes: dict[int, NodeView] = {}
+        self._known: set[str] = set()
         self.baseline(0.27)
 
     def baseline(self, score: float) -> None:
@@ -75,6 +76,7 @@ class FakeTree:
 
     def add(self, parent: int, plan: RoundPlan) -> int:
         number = len(self._nodes)
+        self._known.update(self.identities(plan))
         above = self._nodes[parent]
         trials = tuple(
             TrialView(node=number, trial=index, state=TrialState.ACTIVE, kind=JobKind.TRAIN, plan=trial)
@@ -156,8 +158,7 @@ class FakeTree:
         return [trial_identity(plan.data, trial, base="b", task="t") for trial in plan.trials]
 
     def is_known(self, plan: RoundPlan) -> bool:
-        known = {i for node in self.nodes() if node.plan for i in self.identities(node.plan)}
-        return set(self.identities(plan)) <= known
+        return set(self.identities(plan)) <= self._known
 
 
 class Surface:
