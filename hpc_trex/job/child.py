@@ -100,28 +100,28 @@ class Child:
             self.peak_gb = max(self.peak_gb, tree_gb(self._handle))
 
     def end(self) -> int:
-        """Kill whatever is left below this process, read the rest of the output, and return the exit code."""
-        while left := psutil.Process().children(recursive=True):
+        """Kill whatever is left below this process, read the rest of the output, and return the exit code.
+
+        A process that even SIGKILL cannot end (it waits for a dead file system) is given up after half a minute.
+        """
+        for _ in range(6):
+            left = psutil.Process().children(recursive=True)
+            if not left:
+                break
             for process in left:
                 with suppress(psutil.Error):  # it ended meanwhile
                     process.kill()
-            psutil.wait_procs(left, timeout=5)
-            self._reap()
-        code = self._process.wait()
+            # psutil must not wait for the child itself: it would take the exit code away.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=5)
+            psutil.wait_procs([process for process in left if process.pid != self._process.pid], timeout=5)
+        code = self._process.poll()
         for _ in range(1024):  # the pipes are closed now: read to their ends
             if not self._selector.get_map():
                 break
             self.listen(0)
         self._selector.close()
-        return code
-
-    def _reap(self) -> None:
-        """Take in adopted orphans that ended; the direct child stays for :meth:`exit_code`."""
-        self._process.poll()
-        for process in psutil.Process().children():
-            if process.pid != self._process.pid:
-                with suppress(ChildProcessError):
-                    os.waitpid(process.pid, os.WNOHANG)
+        return -signal.SIGKILL if code is None else code
 
     def last_lines(self, count: int = 12) -> list[str]:
         """Return the last non-empty lines that the child printed."""

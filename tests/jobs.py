@@ -1,0 +1,130 @@
+"""Helpers for tests of jobs: a tiny base, a prepared set, specs, and jobs as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hpc_trex.files import read_record, write_record
+from hpc_trex.layout import AttemptPaths
+from hpc_trex.models import Heartbeat, JobResult, JobSpec
+
+ROOT = Path(__file__).parent.parent
+
+
+def prepared_set(
+    folder: Path, rows: int = 120, *, ordered: bool = False, holdout: int = 0, style: str = "plain"
+) -> Path:
+    """Write a prepared set of copying tasks, in the format of ``datasets``' ``save_to_disk``."""
+    draw = random.Random(rows)
+    words = ["red", "green", "blue", "black", "white", "small", "big", "old", "new", "cold"]
+    made = []
+    for number in range(rows + holdout):
+        picked = draw.sample(words, draw.randint(2, 5))
+        made.append(
+            {
+                "row_id": f"s:{number}",
+                "source": "a" if number % 3 else "b",
+                "prompt": f"last word of: {' '.join(picked)}\nanswer:",
+                "answer": f" {picked[-1]}",
+            }
+        )
+    _save(folder / "rows", made[:rows])
+    if holdout:
+        _save(folder / "holdout", made[rows:])
+    manifest = {"rows": rows, "ordered": ordered, "format": style, "sha256": f"{rows:064d}"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def _save(folder: Path, rows: list[dict[str, str]]) -> None:
+    folder.mkdir(parents=True)
+    table = pa.Table.from_pylist(rows)
+    with (
+        pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as sink,
+        pa.ipc.new_stream(sink, table.schema) as out,
+    ):
+        out.write_table(table)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+
+
+def spec_for(folder: Path, cache: Path, **fields: Any) -> JobSpec:
+    """Make the folder of one attempt with its ``spec.json`` and return the spec."""
+    folder.mkdir(parents=True)
+    spec = JobSpec.model_validate(
+        {
+            "kind": "train",
+            "token": f"test-{folder.name}",
+            "search": "test",
+            "node": 1,
+            "trial": 1,
+            "attempt": 1,
+            "attempt_dir": str(folder),
+            "task_card": str(folder / "card.json"),
+            "base": {"name": "builtin:tiny-qwen3", "path": "/nowhere"},
+            "cache_dir": str(cache),
+            "heartbeat_seconds": 0.2,
+            **fields,
+        }
+    )
+    write_record(AttemptPaths(folder).spec, spec)
+    return spec
+
+
+class RunningJob:
+    """A job as a local process, with its supervisor's output."""
+
+    def __init__(self, spec: JobSpec, command: Sequence[str] = ("-m", "hpc_trex.job"), **environment: str) -> None:
+        self.paths = AttemptPaths(Path(spec.attempt_dir))
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+        self.process = subprocess.Popen(
+            [sys.executable, *command, str(self.paths.spec)],
+            cwd=ROOT,
+            env={**inherited, "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.output = ""
+
+    def wait(self, seconds: float = 60) -> int:
+        """Wait for the end and return the exit code."""
+        try:
+            self.output, _ = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.output, _ = self.process.communicate()
+            raise AssertionError(f"the job did not end within {seconds} s:\n{self.output}") from None
+        return self.process.returncode
+
+    def result(self) -> JobResult:
+        result = read_record(self.paths.result, JobResult)
+        assert result is not None, self.output
+        return result
+
+    def until(self, done: Callable[[Heartbeat], bool], seconds: float = 40) -> Heartbeat:
+        """Wait until the heartbeat satisfies ``done`` and return it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
+            beat = read_record(self.paths.heartbeat, Heartbeat)
+            if beat and done(beat):
+                return beat
+            time.sleep(0.02)
+        self.process.kill()
+        raise AssertionError(f"no such heartbeat; output:\n{self.process.communicate()[0]}")
+
+
+def run_job(spec: JobSpec, seconds: float = 60, **environment: str) -> tuple[JobResult, str]:
+    """Run a job to its end and return its result and output."""
+    job = RunningJob(spec, **environment)
+    job.wait(seconds)
+    return job.result(), job.output

@@ -1,0 +1,331 @@
+"""Jobs as real processes: every way in which one can end leaves exactly one result and no process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hpc_trex.layout import AttemptPaths
+from hpc_trex.models import FailureClass, JobSpec, ModelRef
+from hpc_trex.training.builtin import builtin_path
+from hpc_trex.training.progress import complete_checkpoints
+from tests.jobs import RunningJob, prepared_set, run_job, spec_for
+
+pytestmark = pytest.mark.local
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("jobs")
+
+
+@pytest.fixture(scope="module")
+def base(place: Path) -> dict[str, str]:
+    """A base model after a few steps, made by a real job."""
+    spec = spec_for(place / "base", place / "cache", kind="base", train={"max_steps": 12})
+    result, output = run_job(spec)
+    assert result.state == "succeeded", output
+    assert result.model is not None
+    return result.model.model_dump()
+
+
+@pytest.fixture(scope="module")
+def rows(place: Path) -> str:
+    return str(prepared_set(place / "rows"))
+
+
+def long_training(place: Path, name: str, base: dict[str, str], rows: str, **fields: object) -> JobSpec:
+    train = {"method": "full", "learning_rate": 1e-4, "batch_size": 8, "epochs": 100, "max_seq_len": 64}
+    spec = {"base": base, "data_dir": rows, "train": train | dict(fields.pop("train", {}))} | fields
+    return spec_for(place / name, place / "cache", **spec)
+
+
+def family(job: RunningJob) -> list[psutil.Process]:
+    return psutil.Process(job.process.pid).children(recursive=True)
+
+
+def assert_all_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert alive == []
+
+
+def test_base_job_makes_the_model_once_where_the_controller_expects_it(place: Path, base: dict[str, str]) -> None:
+    assert Path(base["path"]) == builtin_path("builtin:tiny-qwen3", place / "cache", steps=12)
+    assert [path.name for path in (place / "cache" / "models").iterdir()] == [Path(base["path"]).name]
+    began = (Path(base["path"]) / "model.safetensors").stat().st_mtime_ns
+    result, output = run_job(spec_for(place / "base-again", place / "cache", kind="base", train={"max_steps": 12}))
+    assert result.model == ModelRef.model_validate(base)
+    assert "made before" in output
+    assert (Path(base["path"]) / "model.safetensors").stat().st_mtime_ns == began
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_train_job_leaves_a_model_a_curve_and_its_origin(
+    place: Path, base: dict[str, str], rows: str, method: str
+) -> None:
+    spec = long_training(
+        place, f"train-{method}", base, rows, train={"method": method, "learning_rate": 3e-3, "max_steps": 40}
+    )
+    result, output = run_job(spec)
+    assert result.state == "succeeded", output
+    assert result.model is not None
+    saved = Path(result.model.adapter or result.model.path)
+    assert saved == AttemptPaths(Path(spec.attempt_dir)).model
+    assert list(saved.glob("*.safetensors"))
+    assert (result.model.adapter is not None) == (method == "lora")
+    assert result.steps == len(result.curve) == 40
+    assert result.curve[-1].loss < result.curve[0].loss
+    assert result.attention.startswith("sdpa")
+    assert result.attention in output
+    assert set(result.hashes) == {"base", "code", "data"}
+    assert result.versions["torch"]
+    assert result.cpu_seconds > 0
+    assert result.peak_memory_gb
+    assert result.host
+
+
+def test_warning_signal_saves_a_checkpoint_and_the_next_attempt_goes_on_from_it(
+    place: Path, base: dict[str, str], rows: str
+) -> None:
+    spec = long_training(place, "warned", base, rows, train={"max_steps": 400})
+    job = RunningJob(spec)
+    job.until(lambda beat: beat.step >= 20)
+    processes = family(job)
+    for process in [psutil.Process(job.process.pid), *processes]:  # Slurm sends it to every process of the step
+        process.send_signal(signal.SIGUSR2)
+    assert job.wait() == 1
+    assert_all_gone(processes)
+    first = job.result()
+    assert first.failure is FailureClass.TIMEOUT
+    assert 20 <= first.steps < 400
+    assert complete_checkpoints(job.paths.checkpoints)[-1].step == first.steps
+
+    again = long_training(
+        place, "resumed", base, rows, train={"max_steps": 400}, resume_from=(str(job.paths.checkpoints),)
+    )
+    second, output = run_job(again)
+    assert second.state == "succeeded", output
+    assert second.resumed_from_step == first.steps
+    assert second.steps == 400
+    steps = [point.step for point in second.curve]
+    assert steps == list(range(2, 401, 2))
+
+
+def test_term_far_from_the_time_limit_is_a_preemption(place: Path, base: dict[str, str], rows: str) -> None:
+    job = RunningJob(long_training(place, "pushed-out", base, rows))
+    job.until(lambda beat: beat.step >= 5)
+    processes = family(job)
+    for process in [psutil.Process(job.process.pid), *processes]:
+        process.terminate()
+    job.wait()
+    assert_all_gone(processes)
+    assert job.result().failure is FailureClass.PREEMPTED
+    assert job.result().steps >= 5
+
+
+SHORT_LIMIT = """
+import sys
+from hpc_trex.job.entry import run
+from hpc_trex.job.watch import Limits
+Limits.of = classmethod(lambda cls, spec: cls(total=12, margin=3, stall=600))
+sys.exit(run(sys.argv[1]))
+"""
+
+
+def test_time_limit_is_kept_without_any_signal(place: Path, base: dict[str, str], rows: str) -> None:
+    """With a limit in seconds, since a job's is a minute at least."""
+    job = RunningJob(long_training(place, "too-long", base, rows), command=["-c", SHORT_LIMIT])
+    began = time.monotonic()
+    job.wait()
+    assert 8 < time.monotonic() - began < 13
+    assert job.result().failure is FailureClass.TIMEOUT
+    assert "time limit" in job.result().message
+    assert job.result().steps == complete_checkpoints(job.paths.checkpoints)[-1].step > 0
+
+
+def test_killed_worker_leaves_a_result_with_its_class_and_last_checkpoint(
+    place: Path, base: dict[str, str], rows: str
+) -> None:
+    job = RunningJob(long_training(place, "killed", base, rows, checkpoint_seconds=0.3))
+    job.until(lambda beat: beat.step >= 100)
+    processes = family(job)
+    processes[0].kill()
+    assert job.wait() == 1
+    assert_all_gone(processes)
+    result = job.result()
+    assert result.failure is FailureClass.ENVIRONMENT
+    assert "signal 9" in result.message
+    assert result.steps == complete_checkpoints(job.paths.checkpoints)[-1].step > 0
+
+
+def test_killed_supervisor_takes_its_workers_with_it(place: Path, base: dict[str, str], rows: str) -> None:
+    job = RunningJob(long_training(place, "beheaded", base, rows))
+    job.until(lambda beat: beat.step >= 5)
+    processes = family(job)
+    job.process.kill()
+    job.wait()
+    assert_all_gone(processes)
+    assert not job.paths.result.exists()
+
+
+def test_second_start_of_an_attempt_leaves_without_touching_anything(
+    place: Path, base: dict[str, str], rows: str
+) -> None:
+    spec = long_training(place, "double", base, rows, train={"max_steps": 3})
+    first = RunningJob(spec)
+    first.wait()
+    before = {path: path.stat().st_mtime_ns for path in Path(spec.attempt_dir).rglob("*")}
+    second = RunningJob(spec)
+    assert second.wait() == 0
+    assert "started already" in second.output
+    assert {path: path.stat().st_mtime_ns for path in Path(spec.attempt_dir).rglob("*")} == before
+
+
+def test_diverging_training_ends_early(place: Path, base: dict[str, str], rows: str) -> None:
+    spec = long_training(
+        place, "diverged", base, rows, train={"learning_rate": 1.0, "warmup_ratio": 0, "schedule": "constant"}
+    )
+    result, output = run_job(spec)
+    assert result.failure is FailureClass.DIVERGED, output
+    assert "learning rate" in result.message
+
+
+def test_hung_worker_is_ended_and_called_hung(place: Path, base: dict[str, str], rows: str) -> None:
+    job = RunningJob(long_training(place, "hung", base, rows, stall_seconds=8))
+    job.until(lambda beat: beat.step >= 5)
+    processes = family(job)
+    processes[0].suspend()
+    job.wait()
+    assert_all_gone(processes)
+    assert job.result().failure is FailureClass.TIMEOUT
+    assert "hung" in job.result().message
+
+
+@pytest.mark.parametrize(
+    ("change", "failure", "word"),
+    [
+        ({"train": {"method": "lora", "lora": {"targets": ["q_proj", "nope"]}}}, FailureClass.CONFIG, "gate_proj"),
+        ({"base": {"name": "lost", "path": "/nowhere/at/all"}}, FailureClass.CONFIG, "config.json"),
+        ({"data_dir": "/nowhere/at/all"}, FailureClass.DATA, "manifest.json"),
+        ({"mixture": {"unknown": 1.0}}, FailureClass.DATA, "unknown"),
+        ({"train": {"attention": "flash_attention_2"}}, FailureClass.CONFIG, "no CUDA GPU"),
+    ],
+)
+def test_what_a_plan_got_wrong_is_said_with_its_remedy(
+    tmp_path: Path, base: dict[str, str], rows: str, change: dict[str, object], failure: FailureClass, word: str
+) -> None:
+    fields = {"base": base, "rows": rows} | {}
+    spec = (
+        long_training(tmp_path, "wrong", fields["base"], fields["rows"], **change)
+        if "base" not in change
+        else (spec_for(tmp_path / "wrong", tmp_path, data_dir=rows, train={}, **change))
+    )
+    result, _ = run_job(spec)
+    assert result.failure is failure
+    assert word in result.message
+
+
+def test_invalid_spec_is_a_failure_of_the_plan_where_its_token_can_be_read(tmp_path: Path) -> None:
+    spec = spec_for(tmp_path / "invalid", tmp_path)
+    path = AttemptPaths(Path(spec.attempt_dir)).spec
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "dance"}))
+    job = RunningJob(spec)
+    assert job.wait() == 2
+    assert job.result().failure is FailureClass.CONFIG
+    assert "dance" in job.result().message
+
+
+@contextlib.contextmanager
+def tiny_disk(folder: Path) -> Iterator[None]:
+    """A disk of one page for data: a RAM disk for root, else a limit of the size of any file."""
+    folder.mkdir()
+    if os.geteuid() == 0:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "-l", folder], check=True)
+    else:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_full_disk_is_said_and_leaves_no_half_result(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    disk = tmp_path / "disk"
+    with tiny_disk(disk):
+        spec = long_training(disk, "full", base, rows, train={"max_steps": 3})
+        if os.geteuid() == 0:  # leave one page beside the claim
+            (disk / "filler").write_bytes(b"x" * (os.statvfs(disk).f_bavail - 2) * os.statvfs(disk).f_frsize)
+        job = RunningJob(spec)
+        assert job.wait() == 8
+        assert "could not be written" in job.output
+        assert not job.paths.result.exists()
+        assert not list(job.paths.root.glob(".result*"))
+
+
+def test_two_processes_train_as_one_does(place: Path, base: dict[str, str], rows: str) -> None:
+    """Data parallel over gloo, through torch's launcher; also with a stop in between."""
+    train = {"max_steps": 60, "batch_size": 6, "micro_batch_size": 2, "learning_rate": 1e-3}
+    alone, _ = run_job(long_training(place, "one-process", base, rows, train=train))
+    job = RunningJob(
+        long_training(place, "two-processes", base, rows, train=train, resources={"processes_per_node": 2})
+    )
+    job.until(lambda beat: beat.step >= 5)
+    processes = family(job)
+    assert len([one for one in processes if "hpc_trex.job.worker" in " ".join(one.cmdline()[:4])]) == 2
+    job.process.send_signal(signal.SIGUSR1)
+    job.wait()
+    assert_all_gone(processes)
+    assert job.result().failure is FailureClass.TIMEOUT, job.output
+    again = long_training(
+        place,
+        "two-processes-2",
+        base,
+        rows,
+        train=train,
+        resources={"processes_per_node": 2},
+        resume_from=(str(job.paths.checkpoints),),
+    )
+    both, output = run_job(again)
+    assert both.state == "succeeded", output
+    assert both.world_size == 2
+    assert both.resumed_from_step == job.result().steps >= 5
+    assert both.tokens == alone.tokens
+    assert [point.loss for point in both.curve] == pytest.approx([point.loss for point in alone.curve], rel=1e-3)
+
+
+def test_two_nodes_meet_and_only_the_first_one_writes(place: Path, base: dict[str, str], rows: str) -> None:
+    """Two supervisors as Slurm would start them, one a node; here both nodes are this machine."""
+    spec = long_training(place, "two-nodes", base, rows, train={"max_steps": 5}, resources={"nodes": 2})
+    slurm = {"SLURM_JOB_ID": "4242", "SLURM_NNODES": "2"}
+    second = RunningJob(spec, SLURM_PROCID="1", **slurm)
+    first = RunningJob(spec, SLURM_PROCID="0", **slurm)
+    assert first.wait() == 0, first.output
+    assert second.wait() == 0, second.output
+    assert first.result().world_size == 2
+    assert first.result().job_id == "4242"
+
+
+def test_one_rank_that_dies_ends_all(place: Path, base: dict[str, str], rows: str) -> None:
+    job = RunningJob(long_training(place, "one-rank-dies", base, rows, resources={"processes_per_node": 2}))
+    job.until(lambda beat: beat.step >= 5)
+    processes = family(job)
+    workers = [one for one in processes if "hpc_trex.job.worker" in " ".join(one.cmdline()[:4])]
+    workers[1].kill()
+    job.wait()
+    assert_all_gone(processes)
+    assert job.result().state == "failed"

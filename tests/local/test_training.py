@@ -1,0 +1,301 @@
+"""The training in this process: resumption, batching and packing leave the numbers alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpc_trex.errors import JobFailure
+from hpc_trex.files import read_record
+from hpc_trex.job.files import Interrupted, StopRequest
+from hpc_trex.job.heartbeat import Beat
+from hpc_trex.layout import AttemptPaths
+from hpc_trex.models import FailureClass, Heartbeat, JobSpec
+from hpc_trex.training.builtin import builtin
+from hpc_trex.training.data import IGNORED, Sample
+from hpc_trex.training.progress import MARKER, Progress, complete_checkpoints
+from tests.jobs import prepared_set, spec_for
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.local
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An untrained tiny model with its tokenizer."""
+    from hpc_trex.training.base_model import make_model, make_tokenizer
+    from hpc_trex.training.data import Rows, read_rows
+
+    folder = tmp_path_factory.mktemp("base")
+    rows = read_rows(prepared_set(folder / "corpus", 200) / "rows")
+    recipe = builtin("tiny-qwen3")._replace(vocab=400)
+    tokenizer = make_tokenizer(Rows(*rows), recipe)
+    make_model(recipe, tokenizer).save_pretrained(str(folder / "model"))
+    tokenizer.save_pretrained(str(folder / "model"))
+    return {"name": "tiny", "path": str(folder / "model")}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(prepared_set(tmp_path_factory.mktemp("rows") / "set", 60, holdout=10))
+
+
+class StoppingBeat(Beat):
+    """Asks for a stop, through the file that the supervisor would write, once a step is reached."""
+
+    def __init__(self, spec: JobSpec, at_step: int | None = None) -> None:
+        paths = AttemptPaths(Path(spec.attempt_dir))
+        super().__init__(paths, every=0.01)
+        self.stop = StopRequest(paths, look_seconds=0)
+        self.at_step = at_step
+
+    def __call__(self, heartbeat: Heartbeat) -> None:
+        if self.at_step is not None and heartbeat.phase == "training" and heartbeat.step == self.at_step:
+            self.stop.ask("test")
+        super().__call__(heartbeat)
+
+
+def trial(folder: Path, base: dict[str, str], rows: str, *, stop_at: int | None = None, **fields: Any) -> Any:
+    """Train one trial in ``folder`` and return what it left."""
+    from hpc_trex.training.train import train
+
+    config = {"method": "full", "learning_rate": 3e-3, "batch_size": 8, "max_steps": 12, "epochs": 9, "max_seq_len": 64}
+    config |= fields.pop("train", {})
+    spec = spec_for(folder, folder, base=base, data_dir=rows, train=config, seed=7, **fields)
+    return train(spec, StoppingBeat(spec, stop_at))
+
+
+def weights(trained: Any) -> dict[str, Any]:
+    return {name: value.detach() for name, value in trained.model.named_parameters()}
+
+
+def losses(trained: Any) -> list[float]:
+    return [point.loss for point in trained.figures["curve"]]
+
+
+LORA = {"method": "lora", "lora": {"rank": 4, "dropout": 0.2}}
+
+
+@pytest.mark.parametrize("train", [{"method": "full"}, LORA], ids=["full", "lora with dropout"])
+def test_resumed_run_equals_the_uninterrupted_one_bit_by_bit(
+    tmp_path: Path, base: dict[str, str], rows: str, train: dict[str, Any]
+) -> None:
+    """Curve, tokens and every weight, over two stops; the epochs turn in between."""
+    whole = trial(tmp_path / "whole", base, rows, train=train)
+    with pytest.raises(Interrupted) as first:
+        trial(tmp_path / "1", base, rows, stop_at=4, train=train)
+    with pytest.raises(Interrupted) as second:
+        trial(tmp_path / "2", base, rows, stop_at=8, train=train, resume_from=(str(tmp_path / "1" / "checkpoints"),))
+    assert (first.value.step, second.value.step) == (5, 9)  # the stop is seen one step after it was asked for
+    folders = tuple(str(tmp_path / name / "checkpoints") for name in ("1", "2"))
+    last = trial(tmp_path / "3", base, rows, train=train, resume_from=folders)
+    assert last.figures["resumed_from_step"] == 9
+    assert last.figures["curve"] == whole.figures["curve"]
+    assert last.figures["tokens"] == whole.figures["tokens"]
+    assert last.extra_scores == whole.extra_scores
+    ours, theirs = weights(last), weights(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_other_seeds_give_other_runs_and_the_same_seed_the_same(
+    tmp_path: Path, base: dict[str, str], rows: str
+) -> None:
+    first, again = (trial(tmp_path / name, base, rows) for name in ("first", "again"))
+    assert losses(first) == losses(again)
+    from hpc_trex.training.train import train
+
+    spec = spec_for(tmp_path / "other", tmp_path, base=base, data_dir=rows, train={"max_steps": 2}, seed=8)
+    assert [
+        point.loss for point in train(spec, Beat(AttemptPaths(tmp_path / "other"), every=1)).figures["curve"]
+    ] != losses(first)[:2]
+
+
+def test_half_a_checkpoint_is_never_resumed_from(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    with pytest.raises(Interrupted):
+        trial(tmp_path / "1", base, rows, stop_at=4)
+    folder = tmp_path / "1" / "checkpoints"
+    half = folder / "step-00000011"
+    shutil.copytree(folder / "step-00000005", half)
+    (half / MARKER).unlink()
+    assert trial(tmp_path / "2", base, rows, resume_from=(str(folder),)).figures["resumed_from_step"] == 5
+
+
+def test_checkpoint_of_another_training_is_passed_over(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    with pytest.raises(Interrupted):
+        trial(tmp_path / "1", base, rows, stop_at=4)
+    folders = (str(tmp_path / "1" / "checkpoints"),)
+    other = trial(tmp_path / "2", base, rows, resume_from=folders, train={"learning_rate": 1e-3})
+    assert other.figures["resumed_from_step"] == 0
+    halved = trial(tmp_path / "3", base, rows, resume_from=folders, train={"micro_batch_size": 2})
+    assert halved.figures["resumed_from_step"] == 5
+
+
+def test_two_checkpoints_are_kept_and_none_after_the_end(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    with pytest.raises(Interrupted):
+        trial(tmp_path / "1", base, rows, stop_at=8, checkpoint_seconds=1e-6)
+    assert [one.step for one in complete_checkpoints(tmp_path / "1" / "checkpoints")] == [8, 9]
+    trial(tmp_path / "2", base, rows, checkpoint_seconds=1e-6)
+    left = complete_checkpoints(tmp_path / "2" / "checkpoints")
+    assert [one.folder.name for one in left] == ["step-00000012-finished"]
+
+
+def test_attempt_after_a_finished_training_evaluates_its_model(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    first = trial(tmp_path / "1", base, rows, train=LORA)
+    second = trial(tmp_path / "2", base, rows, train=LORA, resume_from=(str(tmp_path / "1" / "checkpoints"),))
+    assert second.ref == first.ref
+    assert second.figures["curve"] == first.figures["curve"]
+    assert second.figures["resumed_from_step"] == 12
+    batch = {"input_ids": torch.tensor([[1, 2, 3]])}
+    with torch.no_grad():
+        assert torch.allclose(second.model.eval()(**batch).logits, first.model.eval()(**batch).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"micro_batch_size": 1},
+        {"micro_batch_size": 3},
+        {"packing": False},
+        {"gradient_checkpointing": True},
+        {"attention": "eager"},
+    ],
+    ids=str,
+)
+def test_how_a_batch_is_computed_does_not_change_the_loss(
+    tmp_path: Path, base: dict[str, str], rows: str, change: dict[str, Any]
+) -> None:
+    plain = trial(tmp_path / "plain", base, rows)
+    other = trial(tmp_path / "other", base, rows, train=change)
+    assert losses(other) == pytest.approx(losses(plain), rel=2e-4)
+    assert other.figures["tokens"] == plain.figures["tokens"]
+
+
+SAMPLES = [
+    Sample([5, 6, 7, 8, 9, 10, 11], 2),
+    Sample([12, 13, 14], 1),
+    Sample([15, 16, 17, 18], 3),
+    Sample([19, 20], 1),
+]
+
+
+def load(base: dict[str, str], attention: str = "sdpa") -> Any:
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(base["path"], attn_implementation=attention)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_loss_and_gradient_equal_the_unpacked_ones(base: dict[str, str], attention: str) -> None:
+    from hpc_trex.training.batches import make_batch
+    from hpc_trex.training.loop import summed_loss
+
+    model = load(base, attention)
+    seen = {}
+    for layout in ("padded", "packed"):
+        batch = make_batch(SAMPLES, layout, pad_id=0, additive=attention == "eager")
+        model.zero_grad()
+        loss = summed_loss(model, batch, torch.device("cpu"))
+        loss.backward()
+        seen[layout] = (batch, loss.item(), [value.grad.clone() for value in model.parameters()])
+    assert seen["packed"][0].inputs["input_ids"].shape == (3, 7)
+    assert seen["padded"][0].inputs["input_ids"].shape == (4, 7)
+    assert seen["packed"][0].tokens == seen["padded"][0].tokens == 16
+    assert seen["packed"][1] == pytest.approx(seen["padded"][1], rel=1e-5)
+    for ours, theirs in zip(seen["packed"][2], seen["padded"][2], strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_labels_are_shifted_within_their_own_sample() -> None:
+    from hpc_trex.training.batches import make_batch
+
+    batch = make_batch(SAMPLES[:3], "varlen", pad_id=0)
+    assert batch.labels.tolist() == [
+        [IGNORED, 7, 8, 9, 10, 11, IGNORED, 13, 14, IGNORED, IGNORED, IGNORED, 18, IGNORED]
+    ]
+    assert batch.inputs["position_ids"].tolist() == [[0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 0, 1, 2, 3]]
+    assert "attention_mask" not in batch.inputs
+
+
+def test_a_model_whose_packed_samples_see_each_other_is_found_out(base: dict[str, str]) -> None:
+    """Qwen3 keeps them apart; Mamba, a state-space model, has no mask to heed."""
+    from transformers import MambaConfig, MambaForCausalLM
+
+    from hpc_trex.training.packing import packing_is_exact
+
+    assert packing_is_exact(load(base), "packed")
+    assert packing_is_exact(load(base, "eager"), "packed", additive=True)
+    mamba = MambaForCausalLM(MambaConfig(vocab_size=50, hidden_size=16, state_size=4, num_hidden_layers=1))
+    assert not packing_is_exact(mamba, "packed")
+    assert not packing_is_exact(mamba, "varlen")
+
+
+def test_holdout_loss_and_truncation_are_reported(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    told = trial(tmp_path / "1", base, rows, train={"max_seq_len": 10}).extra_scores
+    assert told["holdout_loss"] > 0
+    assert told["train_truncated"] == 1.0
+    assert told["train_loss"] > 0
+
+
+def test_chat_rows_are_taken_as_they_are_and_the_style_is_handed_on(tmp_path: Path, base: dict[str, str]) -> None:
+    """A tokenizer with a chat template whose prompts were rendered by the preparation."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "model"
+    shutil.copytree(base["path"], folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
+    tokenizer.save_pretrained(folder)
+    chat = prepared_set(tmp_path / "chat", 20, style="chat")
+    trained = trial(tmp_path / "1", {"name": "chatty", "path": str(folder)}, str(chat), train={"max_steps": 2})
+    assert trained.style == "chat"
+    assert trained.tokenizer.chat_template
+    saved = AutoTokenizer.from_pretrained(trained.ref.path)
+    assert saved.chat_template == tokenizer.chat_template
+    assert saved.eos_token_id is not None
+
+
+def test_adapter_on_disk_says_where_its_base_is_and_loads(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    from hpc_trex.training.load import load_model, load_tokenizer
+
+    trained = trial(tmp_path / "1", base, rows, train=LORA)
+    assert (
+        json.loads((Path(trained.ref.adapter) / "adapter_config.json").read_text())["base_model_name_or_path"]
+        == base["path"]
+    )
+    again = load_model(trained.ref, attention="auto", precision="auto").model.eval()
+    inputs = torch.tensor([[3, 4, 5]])
+    with torch.no_grad():
+        assert torch.allclose(again(inputs).logits, trained.model.eval()(inputs).logits, atol=1e-5)
+    assert load_tokenizer(trained.ref).pad_token_id is not None
+
+
+def test_precision_bf16_trains_on_a_cpu_too(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    full = trial(tmp_path / "full", base, rows, train={"precision": "bf16"})
+    assert losses(full)[-1] < losses(full)[0]
+    assert all(value.dtype == torch.float32 for value in weights(full).values())
+    lora = trial(tmp_path / "lora", base, rows, train=LORA | {"precision": "bf16"})
+    dtypes = {value.dtype for name, value in lora.model.named_parameters() if value.requires_grad}
+    assert dtypes == {torch.float32}
+
+
+def test_adapter_on_an_adapter_is_refused(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    first = trial(tmp_path / "1", base, rows, train=LORA)
+    with pytest.raises(JobFailure) as caught:
+        trial(tmp_path / "2", first.ref.model_dump(), rows, train=LORA)
+    assert caught.value.failure is FailureClass.CONFIG
+    merged = trial(tmp_path / "3", first.ref.model_dump(), rows)
+    assert losses(merged)[0] < losses(first)[0]
+
+
+def test_checkpoint_marker_holds_the_position(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    with pytest.raises(Interrupted):
+        trial(tmp_path / "1", base, rows, stop_at=4)
+    progress = read_record(tmp_path / "1" / "checkpoints" / "step-00000005" / MARKER, Progress)
+    assert progress is not None
+    assert progress.step == 5
+    assert [point.step for point in progress.curve] == [1, 2, 3, 4, 5]
