@@ -53,6 +53,7 @@ def test_every_repair_changes_some_plan(rule) -> None:
 
 def test_every_move_and_repair_is_documented() -> None:
     text = (REPOSITORY / "docs" / "researchers.md").read_text(encoding="utf-8")
+    text = text.partition("## Data moves")[2].partition("## Diagnosis")[0]
     documented = set(re.findall(r"^\| `([a-z0-9-]+)`", text, re.MULTILINE))
     known = set(BOOK.moves) | {rule.name for rule in BOOK.repairs}
     assert len(known) >= 40
