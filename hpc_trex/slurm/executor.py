@@ -21,7 +21,6 @@ from typing import Any
 from submitit.core.utils import DelayedSubmission, FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 
-from hpc_trex.files import write_atomic
 from hpc_trex.slurm.commands import NOT_FOUND
 
 _JOB_ID_LINE = re.compile(r"(\d+)(;[\w.-]+)?")
@@ -92,7 +91,7 @@ class TrexExecutor(SlurmExecutor):  # type: ignore[misc]
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         text = str(super()._make_submission_file_text(command, uid))
-        write_atomic(self._script, text)
+        self._script.write_text(text, encoding="utf-8")  # for people; the one that counts is submitit's
         return text
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:

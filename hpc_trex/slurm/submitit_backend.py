@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpc_trex.errors import TrexError, UsageProblem
+from hpc_trex.files import DISK_ERRORS, disk_problem
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import Profile, Resources
 from hpc_trex.slurm import parsing
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.environment import dropped_names, job_variables
+from hpc_trex.slurm.jobside import run_and_exit
 from hpc_trex.slurm.queue import CHUNK, SlurmQueue
 from hpc_trex.slurm.refusals import refusal
 from hpc_trex.slurm.scheduler import JobRef, JobRequest, JobState, JobStatus, SubmitUnavailable
@@ -38,13 +40,13 @@ Entry = Callable[[str], Any]
 class SlurmScheduler:
     """Jobs as Slurm jobs, one task a node. Implements :class:`hpc_trex.slurm.scheduler.Scheduler`.
 
-    ``entry`` is what the job calls with the path of its spec; it must be importable there. Default:
-    ``hpc_trex.job.entry.run``.
+    ``entry`` is what the job calls with the path of its spec; it must be importable there. The default
+    runs ``hpc_trex.job.entry.run`` and keeps its exit code.
     """
 
     name = "slurm"
 
-    def __init__(self, profile: Profile, *, entry: Entry | None = None, ask: Ask = ask) -> None:
+    def __init__(self, profile: Profile, *, entry: Entry = run_and_exit, ask: Ask = ask) -> None:
         reserved = sorted(RESERVED & {key.replace("_", "-") for key in profile.extra})
         if reserved:
             raise UsageProblem(
@@ -57,16 +59,23 @@ class SlurmScheduler:
         self._queue = SlurmQueue(accounting=profile.accounting, poll_seconds=profile.poll_seconds, ask=ask)
 
     def submit(self, request: JobRequest) -> str:
-        """Submit one job and return its id. Raises :class:`SubmitUnavailable` or :class:`SubmitRefused`."""
+        """Submit one job and return its id.
+
+        Raises :class:`SubmitUnavailable` or :class:`SubmitRefused`; ``EnvironmentProblem`` when the disk is full.
+        """
         from hpc_trex.slurm.executor import SbatchFailed  # submitit: 0.2 s
 
         executor = self._executor(request)
         try:
-            return executor.submit_one(self._entry or _default_entry(), str(request.spec))
+            return executor.submit_one(self._entry, str(request.spec))
         except SbatchFailed as error:
             if error.code == 0:
                 raise SubmitUnavailable(f"job {request.token}: {error.words}", hint="squeue --me") from error
             raise refusal(error.words, error.code, self._profile, request.token) from error
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise disk_problem(error, request.directory) from error
+            raise
 
     def poll(self, jobs: Sequence[JobRef]) -> dict[str, JobStatus]:
         """Return the status by token, with one ``squeue`` for all (and ``sacct`` for those that left it)."""
@@ -185,9 +194,3 @@ def _gpus(profile: Profile, resources: Resources) -> tuple[dict[str, str], dict[
 
 def _python(profile: Profile) -> str:
     return " ".join([*(shlex.quote(part) for part in profile.runner), shlex.quote(profile.python or sys.executable)])
-
-
-def _default_entry() -> Entry:
-    from hpc_trex.job.entry import run
-
-    return run

@@ -23,5 +23,9 @@ def act(spec_path: str) -> None:
         time.sleep(argument)
     elif verb == "exit":
         os._exit(argument)
+    elif verb == "eat":
+        held = bytearray(argument * 2**20)
+        time.sleep(20)
+        print(len(held))
     elif verb == "kill":
         os.kill(os.getpid(), argument)

@@ -322,15 +322,29 @@ def test_a_failed_node_is_believed_only_when_it_stays_so(testcluster, make):
     assert classify(status, tail(job))[0] is FailureClass.NODE_FAIL
 
 
+def test_the_shipped_entry_keeps_the_exit_code_of_a_job_that_cannot_read_its_spec(testcluster, make):
+    slurm = SlurmScheduler(profile())
+    request = make()
+    job = ref(request, slurm.submit(request))
+    assert wait_for(slurm, job, JobState.ENDED).reason == "FAILED 2:0"
+
+
 def test_a_site_without_accounting_is_found_out_and_served(testcluster, make, monkeypatch):
-    """A second cluster beside the first, without slurmdbd: the exit code comes from slurmctld itself."""
-    bare = TestCluster("-A", "-n", "1")
+    """A second cluster beside the first, without slurmdbd: the exit code comes from slurmctld itself.
+
+    Memory is watched by polling there: a job over its limit looks FAILED, and its log tells why.
+    """
+    bare = TestCluster("-A", "-o", "-n", "1")
     try:
         point_to(monkeypatch, bare.conf)
         slurm = SlurmScheduler(profile(), entry=act)
-        request = make("exit", 5)
-        job = ref(request, slurm.submit(request))
-        assert wait_for(slurm, job, JobState.ENDED).reason == "FAILED 5:0"
+        failing, eating = make("exit", 5), make("eat", 900)
+        jobs = [ref(request, slurm.submit(request)) for request in (failing, eating)]
+        assert wait_for(slurm, jobs[0], JobState.ENDED).reason == "FAILED 5:0"
         assert slurm.poll([ref(make())]).popitem()[1].state is JobState.ABSENT
+        status = wait_for(slurm, jobs[1], JobState.ENDED)
+        failure, message = classify(status, tail(jobs[1]))
+        assert failure is FailureClass.OOM, message
+        assert "exceeded memory limit" in message
     finally:
         bare.down()
