@@ -74,7 +74,7 @@ def _tokenizer(folder: Path, *, template: bool) -> None:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     raw = Raw(models.BPE(vocab={sign: number for number, sign in enumerate(sorted(alphabet))}, merges=[]))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="</>")  # noqa: S106
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="</>")
     if template:
         tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(str(folder))
