@@ -33,7 +33,7 @@ class Evaluation(NamedTuple):
         return list(self.answers.scores)
 
 
-def evaluate(  # noqa: PLR0917 - the worker calls it with what it has, in the order of use
+def evaluate(
     model: Any,
     tokenizer: Any,
     spec: JobSpec,

@@ -21,6 +21,7 @@ def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: b
     ``special_tokens``: does the tokenizer add its own (a begin token) to the prompt? Chat templates hold theirs already.
     It works on one process. lm-eval sets ``model`` to evaluation mode.
     """
+    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
     from lm_eval.models.huggingface import HFLM
 
     # lm-eval warns that device and dtype are ignored for a model in memory: that is what is wanted here.
@@ -28,6 +29,8 @@ def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: b
 
     class HeldModel(HFLM):  # type: ignore[misc]
         """lm-eval passes each answer through ``tok_decode`` and then its cache hook; both are used to look on."""
+
+        batch_size_per_gpu: int
 
         def __init__(self) -> None:
             super().__init__(
@@ -39,13 +42,23 @@ def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: b
             )
             self.set_cache_hook(self)
             self._truncated: dict[str, bool] = {}
+            self._done = 0
             self._tokens: list[int] = []
             self._raw = ""
             self._ends = _end_tokens(self.model, tokenizer)
 
         def generate_until(self, requests: Any, disable_tqdm: bool = True) -> list[str]:
-            answers: list[str] = super().generate_until(requests, disable_tqdm=disable_tqdm)
-            return answers
+            """Answer all requests. A batch that does not fit the memory is halved, down to single rows."""
+            while True:
+                self._done = 0
+                try:
+                    return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
+                except Exception as error:
+                    if self.batch_size_per_gpu == 1 or not should_reduce_batch_size(error):
+                        raise
+                # Outside of the handler: the error's traceback keeps the tensors of the failed batch alive.
+                clear_device_cache(garbage_collection=True)
+                self.batch_size_per_gpu = max(1, self.batch_size_per_gpu // 2)
 
         def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> str:
             self._raw = str(super().tok_decode(tokens, skip_special_tokens=skip_special_tokens))
@@ -57,7 +70,8 @@ def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: b
             text, settings = request
             ended = bool(self._ends.intersection(self._tokens)) or any(stop in self._raw for stop in settings["until"])
             self._truncated[text] = not ended and len(self._tokens) >= settings["max_gen_toks"]
-            progress(len(self._truncated))
+            self._done += 1
+            progress(self._done)
 
         def was_truncated(self, text: str) -> bool:
             return self._truncated[text]

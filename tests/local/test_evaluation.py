@@ -126,6 +126,32 @@ def test_answers_in_batches_equal_the_models_own_one_by_one(model, tokenizer, jo
     assert {beat.phase for beat in beats} == {"evaluating"}
 
 
+def test_a_batch_that_does_not_fit_the_memory_is_halved_and_answers_stay_the_same(model, tokenizer, job, monkeypatch):
+    import torch
+
+    spec, rows, samples = job(MetricSpec(max_new_tokens=6), [(text, "x") for text in prompts(20)], batch_size=16)
+    evaluate(model, tokenizer, spec, rows, samples, lambda _: None)
+    expected = list(read_samples(samples))
+    sizes, real = [], model.generate
+
+    def little_memory(**given):
+        sizes.append(len(given["input_ids"]))
+        if sizes[-1] > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(**given)
+
+    monkeypatch.setattr(model, "generate", little_memory)
+    limit = 5
+    beats = []
+    evaluate(model, tokenizer, spec, rows, samples, beats.append)
+    assert list(read_samples(samples)) == expected
+    assert sizes == [16, 8, 4, 4, 4, 4, 4]
+    assert beats[-1].step == 20
+    limit = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        evaluate(model, tokenizer, spec, rows, samples, lambda _: None)
+
+
 def test_an_answer_is_truncated_only_where_nothing_but_the_limit_ended_it(model, tokenizer, job):
     texts = prompts(20)
     spec, rows, samples = job(MetricSpec(max_new_tokens=6, stop=("k", "3")), [(text, "x") for text in texts])
