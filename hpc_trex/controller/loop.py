@@ -31,7 +31,7 @@ from hpc_trex.models import (
     TrialState,
 )
 from hpc_trex.slurm.profiles import make_scheduler
-from hpc_trex.slurm.scheduler import JobRef
+from hpc_trex.slurm.scheduler import JobRef, Scheduler
 from hpc_trex.tree.context import StoreView
 from hpc_trex.tree.events import ConfigChanged, NodeAdded, NodeDiagnosed, TrialEnded
 from hpc_trex.tree.lease import Lease
@@ -54,8 +54,12 @@ class TickReport(NamedTuple):
 class Controller:
     """The only writer of a search while it holds the lease. Closing it never cancels a job."""
 
-    def __init__(self, paths: SearchPaths, *, config: SearchConfig | None = None) -> None:
+    def __init__(
+        self, paths: SearchPaths, *, config: SearchConfig | None = None, scheduler: Scheduler | None = None
+    ) -> None:
         """Take the lease and open the search; ``config`` replaces the frozen one (``resume`` with options).
+
+        ``scheduler`` stands in for the profile's own back end (benchmarks with jobs of no work).
 
         Raises LeaseHeld when another controller works on it, EnvironmentProblem when its files are damaged.
         """
@@ -64,12 +68,12 @@ class Controller:
         self.lease.acquire()
         try:
             self.store = Store.open(paths, guard=self.lease)
-            self.work = self._open(config)
+            self.work = self._open(config, scheduler)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, config: SearchConfig | None) -> Work:
+    def _open(self, config: SearchConfig | None, scheduler: Scheduler | None) -> Work:
         if config is not None and config != self.store.config:
             self.store.record(ConfigChanged(config=config))
         current = self.store.config
@@ -78,7 +82,7 @@ class Controller:
         return Work(
             paths=self.paths,
             store=self.store,
-            scheduler=make_scheduler(current.profile),
+            scheduler=scheduler or make_scheduler(current.profile),
             researcher=make_researcher(current.researcher),
             view=StoreView(self.store, card, rows),
         )
