@@ -30,7 +30,7 @@ def run_controller(paths: SearchPaths, *, config: SearchConfig | None = None, co
 
     controller = Controller(paths, config=config)
     try:
-        with ending_on_signals(), make_view(paths, lambda: picture(controller), color=color) as view:
+        with ending_on_signals(), make_view(paths, Album(controller), color=color) as view:
             state = controller.run(view.on_tick)
     except KeyboardInterrupt:
         say_how_to_go_on(paths)
@@ -43,12 +43,23 @@ def run_controller(paths: SearchPaths, *, config: SearchConfig | None = None, co
     return finish(paths, state)
 
 
-def picture(controller: Controller) -> Picture:
-    """Return what the live view draws, from the controller's own store."""
-    from hpc_trex.report.live import Picture
+class Album:
+    """The picture that the live view draws, taken anew from the controller's own store when an event has come in."""
 
-    store = controller.store
-    return Picture(store.status(), store.nodes(), store.config.budget, store.higher_is_better)
+    def __init__(self, controller: Controller) -> None:
+        self.store = controller.store
+        self.seq = -1
+        self.picture: Picture | None = None
+
+    def __call__(self) -> Picture:
+        from hpc_trex.report.live import Picture
+
+        seq = self.store.last_seq()
+        if self.picture is None or seq != self.seq:
+            store = self.store
+            self.picture = Picture(store.status(), store.nodes(), store.config.budget, store.higher_is_better)
+            self.seq = seq
+        return self.picture
 
 
 def finish(paths: SearchPaths, state: SearchState) -> int:

@@ -112,11 +112,10 @@ class LiveView:
         self.live.stop()
 
     def on_tick(self, report: Tick) -> None:
-        """Print what happened, and read the tree anew when something did."""
+        """Print what happened, and take the tree as it is now (``read`` knows whether it has changed)."""
         for line in report.lines:
             self.console.print(f"{time.strftime('%H:%M:%S')} {line}", markup=False, highlight=False, soft_wrap=True)
-        if report.lines or self.picture is None:
-            self.picture = self.read()
+        self.picture = self.read()
 
     def render(self) -> RenderableType:
         """Return the picture as it is now; called from rich's thread."""
@@ -134,20 +133,17 @@ class LiveView:
 def live_text(picture: Picture, root: Path, elapsed: float, look: Look, *, height: int) -> str:
     """Return the live picture as text: tree, running trials, best so far against the baseline, budget used."""
     status = picture.status
-    running = [attempt for attempt in status.running if attempt.state is AttemptState.RUNNING]
-    waiting = len(status.running) - len(running)
-    shown = running[: max(2, height // 4)]
+    jobs = sorted(status.running, key=lambda attempt: attempt.state is not AttemptState.RUNNING)
+    seen = [(attempt, _heartbeat(root, attempt)) for attempt in jobs[: max(2, height // 4)]]
+    # A job may be at work before the next poll of the scheduler says so.
+    shown = [(attempt, beat) for attempt, beat in seen if beat or attempt.state is AttemptState.RUNNING]
     rows = max(3, height - FRAME_LINES - len(shown))
     best = status.best.node if status.best is not None else None
     lines = ["", tree_text(picture.nodes, best=best, higher=picture.higher, look=look, limit=rows), ""]
-    lines += [running_line(attempt, _heartbeat(root, attempt), look) for attempt in shown]
-    more = len(running) - len(shown)
-    if more or waiting:
-        lines.append(
-            ", ".join(
-                part for part in (f"{more} more run" if more else "", f"{waiting} wait" if waiting else "") if part
-            )
-        )
+    lines += [running_line(attempt, beat, look) for attempt, beat in shown]
+    if len(jobs) > len(shown):
+        running = sum(attempt.state is AttemptState.RUNNING for attempt in jobs)
+        lines.append(f"{len(jobs)} jobs in all, {running} known to run")
     lines += [best_text(status, look), budget_line(picture, elapsed)]
     return "\n".join(lines)
 

@@ -8,17 +8,21 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import Result
 
 from hpc_trex.cli import launch as launch_command
 from hpc_trex.cli.background import detached
+from hpc_trex.cli.watch import Album
 from hpc_trex.controller import loop
 from hpc_trex.errors import EnvironmentProblem, UsageProblem
 from hpc_trex.layout import SearchPaths
 from hpc_trex.slurm.scheduler import JobRef, JobStatus
+from hpc_trex.tree.events import Note
 from hpc_trex.tree.lease import Lease
+from hpc_trex.tree.store import Store
 from tests.unit.cli.conftest import read_json
 from tests.unit.controller.simulation import Cluster
 
@@ -277,3 +281,12 @@ def test_completion_scripts_name_the_program(trex: Trex, shell: str) -> None:
     result = trex("completion", shell)
     assert result.exit_code == 0
     assert "_HPC_TREX_COMPLETE" in result.stdout
+
+
+def test_the_tree_is_read_again_only_after_an_event(make_search: Make) -> None:
+    with Store.open(make_search()) as store:
+        album = Album(SimpleNamespace(store=store))  # type: ignore[arg-type]
+        first = album()
+        assert album() is first
+        store.record(Note(text="something"))
+        assert album() is not first
