@@ -33,6 +33,8 @@ from hpc_trex.models import Record
 STALE_SECONDS = 600.0
 #: An empty or broken lease is one that is being written (without hard links), or whose writer died over it.
 UNREADABLE_SECONDS = 30.0
+#: A check that comes so long after the last sign of life gives a new one.
+SIGN_SECONDS = 30.0
 _TRIES = 10
 _PAUSE_SECONDS = 0.1
 
@@ -75,6 +77,7 @@ class Lease:
     def __init__(self, paths: SearchPaths) -> None:
         self.path = paths.lease
         self.holder = _this_process()
+        self._signed = time.monotonic()
 
     def acquire(self) -> None:
         """Take the lease, or raise :class:`LeaseHeld` saying who has it. A stale one is taken over."""
@@ -95,20 +98,25 @@ class Lease:
         raise LeaseHeld(f"{self.path} changes hands too fast", hint="try again in a minute")
 
     def check(self) -> None:
-        """Make sure that the lease is still ours. Raises :class:`LeaseHeld`; asked before each commit."""
+        """Make sure that the lease is still ours, and now and then give a sign of life.
+
+        Raises :class:`LeaseHeld`; asked before each commit, so it reads one small file.
+        """
         for _ in range(_TRIES):
             found = read_lease(self.path)
             if found is not None and found.holder is not None:
                 if found.fence == self.holder.fence:
+                    if time.monotonic() > self._signed + SIGN_SECONDS:
+                        self._sign()
                     return
                 raise self._held(found, "; it was taken over from this process")
             time.sleep(_PAUSE_SECONDS)  # another contender may just be putting it back
         raise LeaseHeld(f"the lease {self.path} was taken away from this process", hint="hpc-trex resume goes on")
 
     def renew(self) -> None:
-        """Give a sign of life, at least every few minutes. Raises :class:`LeaseHeld` when the lease is lost."""
+        """Give a sign of life now; a long pause needs it. Raises :class:`LeaseHeld` when the lease is lost."""
         self.check()
-        os.utime(self.path)  # no time given: the file server's own
+        self._sign()
 
     def release(self) -> None:
         """Give the lease back if it is still ours."""
@@ -124,6 +132,10 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+    def _sign(self) -> None:
+        os.utime(self.path)  # no time given: the file server's own
+        self._signed = time.monotonic()
 
     def _create(self) -> bool:
         """Make the file, unless there is one; tell whether it was made."""

@@ -55,6 +55,18 @@ def test_a_lease_is_taken_kept_and_given_back(paths: SearchPaths) -> None:
     lease.release()  # once more does no harm
 
 
+def test_checking_gives_a_sign_of_life_now_and_then(paths: SearchPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Lease(paths) as lease:
+        now = time.monotonic()
+        monkeypatch.setattr(module.time, "monotonic", lambda: now)
+        os.utime(paths.lease, (0, 0))
+        lease.check()
+        assert paths.lease.stat().st_mtime == 0
+        now += module.SIGN_SECONDS + 1
+        lease.check()
+        assert paths.lease.stat().st_mtime > 0
+
+
 def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(paths: SearchPaths) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
