@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -303,6 +304,13 @@ def task_of(job_id: str | None, rank: str) -> int:
             if is_task and (variables.get("SLURM_JOB_ID"), variables.get("SLURM_PROCID")) == (job_id, rank):
                 return process.pid
     raise AssertionError(f"no process of job {job_id}, rank {rank}")
+
+
+def test_the_job_is_warned_before_its_time_is_up(testcluster, make):
+    slurm = SlurmScheduler(profile(signal_seconds=55), entry=act)
+    request = make("await", int(signal.SIGUSR2), resources=SMALL.model_copy(update={"minutes": 1}))
+    job = ref(request, slurm.submit(request))
+    assert wait_for(slurm, job, JobState.ENDED, seconds=60).reason == "FAILED 40:0"
 
 
 def test_a_failed_node_is_believed_only_when_it_stays_so(testcluster, make):
