@@ -61,10 +61,11 @@ def texts(facts: Facts, moves: Iterable[Move], draft: Draft) -> tuple[str, str]:
 
 def to_plan(idea: Idea, base: Draft) -> RoundPlan:
     """Return the plan of an idea, its rule and its exact changes of ``base`` printed in the hypothesis."""
-    lines = [f"{idea.kind.capitalize()}: {idea.hypothesis}", f"Changes: {changes(base, idea.trials[0][1])}."]
-    anchor = idea.trials[0][1]
-    for label, draft in idea.trials[1:]:
-        lines.append(f"Trial {label}: {changes(anchor, draft)}.")
+    label, anchor = idea.trials[0]
+    # Where the first trial is itself one of the contrasts, each trial is told against what all of them start from.
+    alike = label in idea.moves
+    lines = [f"{idea.kind.capitalize()}: {idea.hypothesis}", f"Changes: {changes(base, anchor)}."]
+    lines += [f"Trial {name}: {changes(base if alike else anchor, draft)}." for name, draft in idea.trials[1:]]
     return RoundPlan(
         hypothesis=" ".join(lines)[:4000],
         expected_effect=idea.expected[:2000],
