@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import re
+import ssl
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, NotFound, UsageProblem
@@ -55,7 +58,11 @@ def _snapshot(source: Source) -> Path:
     assert source.hub is not None
     try:
         folder = snapshot_download(
-            source.hub, repo_type="dataset", revision=source.revision, allow_patterns=WANTED, etag_timeout=10
+            source.hub,
+            repo_type="dataset",
+            revision=source.revision,
+            allow_patterns=WANTED,
+            local_files_only=not _reachable(),
         )
     except HFValidationError as error:
         raise UsageProblem(f"{source.hub!r} is no data set id: {error}", hint="an id looks like owner/name") from None
@@ -78,6 +85,23 @@ def _snapshot(source: Source) -> Path:
     if path.name != source.revision:
         raise EnvironmentProblem(f"{name}: the cache served {path.name} instead", hint=f"remove {path} and try again")
     return path
+
+
+def _reachable() -> bool:
+    """Return whether the Hub answers at all. Its own client tries for half a minute before it gives up."""
+    from huggingface_hub import constants
+
+    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310 - the user's HF_ENDPOINT
+    try:
+        with urllib.request.urlopen(request, timeout=5):  # noqa: S310
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except urllib.error.URLError as error:
+        # Somebody answers, with a certificate that only the Hub's client may know.
+        return isinstance(error.reason, ssl.SSLError)
+    except OSError:
+        return False
 
 
 def _first_line(error: Exception) -> str:

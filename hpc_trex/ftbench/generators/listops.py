@@ -35,12 +35,12 @@ def _text(numbers: list[int]) -> str:
 
 def broad(rng: Random) -> Pair:
     """Short lists, as the pre-training corpus has them."""
-    return _pair(rng, 2, 4)
+    return _pair(rng, 2, 3)
 
 
 def task(rng: Random) -> Pair:
     """Longer lists: the base model knows the words but not the lengths."""
-    return _pair(rng, 3, 5)
+    return _pair(rng, 3, 4)
 
 
 def wrong(rng: Random, pair: Pair) -> str:
