@@ -19,6 +19,8 @@ from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import Heartbeat, JobResult, JobSpec
 
 ROOT = Path(__file__).parent.parent
+#: Seconds before a test gives up: these jobs take 5 to 15 s, and ten times that on a machine that is busy.
+PATIENCE = 200.0
 
 
 def prepared_set(
@@ -96,7 +98,7 @@ class RunningJob:
         )
         self.output = ""
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Wait for the end and return the exit code."""
         try:
             self.output, _ = self.process.communicate(timeout=seconds)
@@ -111,7 +113,7 @@ class RunningJob:
         assert result is not None, self.output
         return result
 
-    def until(self, done: Callable[[Heartbeat], bool], seconds: float = 40) -> Heartbeat:
+    def until(self, done: Callable[[Heartbeat], bool], seconds: float = PATIENCE) -> Heartbeat:
         """Wait until the heartbeat satisfies ``done`` and return it."""
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.process.poll() is None:
@@ -123,7 +125,7 @@ class RunningJob:
         raise AssertionError(f"no such heartbeat; output:\n{self.process.communicate()[0]}")
 
 
-def run_job(spec: JobSpec, seconds: float = 60, **environment: str) -> tuple[JobResult, str]:
+def run_job(spec: JobSpec, seconds: float = PATIENCE, **environment: str) -> tuple[JobResult, str]:
     """Run a job to its end and return its result and output."""
     job = RunningJob(spec, **environment)
     job.wait(seconds)

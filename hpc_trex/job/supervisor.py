@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import socket
+import stat
 import time
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from hpc_trex.job.say import say
 from hpc_trex.job.signals import StopSignals
 from hpc_trex.job.watch import Action, Limits, Watch
 from hpc_trex.layout import AttemptPaths
-from hpc_trex.models import FailureClass, Heartbeat, JobResult, JobSpec
+from hpc_trex.models import FailureClass, Heartbeat, JobKind, JobResult, JobSpec
 
 _LOOK_SECONDS = 0.2
 _MEMORY_SECONDS = 1.0
@@ -37,8 +38,8 @@ _MEMORY_SECONDS = 1.0
 def supervise(spec_path: str, signals: StopSignals) -> int:
     """Run the job of ``spec_path`` to its result and return the exit code of :func:`hpc_trex.job.entry.run`."""
     began = time.monotonic()
-    os.umask(int(os.environ.get("HPC_TREX_UMASK", "077"), 8))
     path = Path(spec_path).absolute()
+    _set_umask(path.parent)
     try:
         spec = JobSpec.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
@@ -55,10 +56,22 @@ def supervise(spec_path: str, signals: StopSignals) -> int:
     return _publish(paths, _signed(result, spec, seat, began)) if seat.leads else 0
 
 
+def _set_umask(folder: Path) -> None:
+    """Keep the job's files private, unless the controller made the attempt's folder writable for the group."""
+    try:
+        shared = folder.stat().st_mode & stat.S_IWGRP
+    except OSError:  # the spec cannot be read either, which is said next
+        shared = 0
+    os.umask(0o007 if shared else 0o077)
+
+
 def _work(spec: JobSpec, spec_path: Path, paths: AttemptPaths, seat: Seat, signals: StopSignals) -> JobResult:
     """Run the workers of this node and return what came of it."""
     kills = oom_kills()
     watch = Watch(Limits.of(spec), time.monotonic())
+    if not (seat.leads or spec.kind is JobKind.TRAIN):  # only trainings use all nodes
+        _await_leader(paths, watch, signals)
+        return JobResult(token=spec.token, state="succeeded")
     try:
         line = command(spec, spec_path, seat, paths)
         child = Child(line, worker_environment(spec, os.environ))
@@ -125,10 +138,10 @@ class _BeatReader:
 
     def renewed(self) -> bool:
         try:
-            stat = self._path.stat()
+            found = self._path.stat()
         except OSError:  # not there yet, or the file system is away for a moment
             return False
-        last, self._seen = self._seen, (stat.st_ino, stat.st_mtime_ns)
+        last, self._seen = self._seen, (found.st_ino, found.st_mtime_ns)
         return self._seen != last
 
     def phase(self) -> str:

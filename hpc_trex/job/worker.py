@@ -48,6 +48,7 @@ def _base(job: Job) -> JobResult:
         curve=made.curve,
         steps=made.steps,
         tokens=made.tokens,
+        tokens_per_second=made.tokens_per_second,
         hashes={"base": folder_digest(Path(made.ref.path))},
     )
 

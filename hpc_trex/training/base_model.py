@@ -17,7 +17,7 @@ from hpc_trex.job.say import say
 from hpc_trex.models import Heartbeat, LossPoint, ModelRef, TrainConfig
 from hpc_trex.training import data
 from hpc_trex.training.builtin import PREFIX, BuiltinModel, builtin, builtin_path
-from hpc_trex.training.loop import Loop, Plan
+from hpc_trex.training.loop import Loop, Plan, Trained
 
 END = "<|end|>"
 
@@ -31,6 +31,7 @@ class Made(NamedTuple):
     curve: tuple[LossPoint, ...] = ()
     steps: int = 0
     tokens: int = 0
+    tokens_per_second: float | None = None
 
 
 def make_builtin(name: str, cache_dir: str, beat: Beat, *, steps: int | None = None) -> Made:
@@ -70,10 +71,11 @@ def _build(recipe: BuiltinModel, folder: Path, ref: ModelRef, beat: Beat) -> Mad
     trained = _pretrain(model, recipe, samples, tokenizer.pad_token_id, beat)
     model.save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))
-    return Made(ref, fresh=True, curve=trained.curve, steps=trained.step, tokens=trained.tokens)
+    progress = trained.progress
+    return Made(ref, True, progress.curve, progress.step, progress.tokens, trained.tokens_per_second)
 
 
-def _pretrain(model: Any, recipe: BuiltinModel, samples: list[data.Sample], pad_id: int, beat: Beat) -> Any:
+def _pretrain(model: Any, recipe: BuiltinModel, samples: list[data.Sample], pad_id: int, beat: Beat) -> Trained:
     from accelerate import Accelerator
 
     config = TrainConfig(
@@ -105,7 +107,7 @@ def _pretrain(model: Any, recipe: BuiltinModel, samples: list[data.Sample], pad_
         phase="pretraining",
     )
     # Always on the CPU: it takes less than a minute there, and every machine makes the same model.
-    return Loop(model, plan, Accelerator(cpu=True, mixed_precision="no"), beat).run().progress
+    return Loop(model, plan, Accelerator(cpu=True, mixed_precision="no"), beat).run()
 
 
 def make_tokenizer(rows: data.Rows, recipe: BuiltinModel) -> Any:

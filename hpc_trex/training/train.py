@@ -59,16 +59,19 @@ def train(spec: JobSpec, beat: Beat) -> TrainedModel:
     if spec.train is None or spec.data_dir is None:
         raise JobFailure("a train job needs train and data_dir", failure=FailureClass.CONFIG)
     config, paths = spec.train, AttemptPaths(Path(spec.attempt_dir))
+    beat(Heartbeat(phase="loading", message="packages"))
     accelerator = make_accelerator(config)
-    beat(Heartbeat(phase="loading"))
+    beat(Heartbeat(phase="loading", message="rows"))
     tokenizer = load_tokenizer(spec.base)
     rows = _read_set(spec, config, tokenizer)
     identity = _identity(spec, config, rows.digest)
     resume = newest_checkpoint([Path(f) for f in spec.resume_from] + [paths.checkpoints], identity=identity)
     if resume and resume.progress.finished:
         return _already_trained(resume, config, tokenizer, rows)
+    beat(Heartbeat(phase="loading", message="model"))
     loaded = _load(spec, config)
     plan = _plan(spec, config, loaded, rows, tokenizer, identity)
+    beat(Heartbeat(phase="loading", message="ready"))
     if accelerator.is_main_process:
         _announce(plan, loaded, config, resume)
     loop = Loop(loaded.model, plan, accelerator, beat, resume)
@@ -143,7 +146,8 @@ def _load(spec: JobSpec, config: TrainConfig) -> Loaded:
             hint="use method = full",
         )
     loaded = load_model(spec.base, attention=config.attention, precision=config.precision, master_weights=full)
-    model = loaded.model.merge_and_unload() if spec.base.adapter else loaded.model
+    # peft freezes the base under an adapter; merged, all of it is to be trained again.
+    model = loaded.model.merge_and_unload().requires_grad_(True) if spec.base.adapter else loaded.model
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     # New adapters begin with random weights: the seed decides them.

@@ -137,7 +137,7 @@ SHORT_LIMIT = """
 import sys
 from hpc_trex.job.entry import run
 from hpc_trex.job.watch import Limits
-Limits.of = classmethod(lambda cls, spec: cls(total=12, margin=3, stall=600))
+Limits.of = classmethod(lambda cls, spec: cls(total=20, margin=6, stall=600))
 sys.exit(run(sys.argv[1]))
 """
 
@@ -147,7 +147,7 @@ def test_time_limit_is_kept_without_any_signal(place: Path, base: dict[str, str]
     job = RunningJob(long_training(place, "too-long", base, rows), command=["-c", SHORT_LIMIT])
     began = time.monotonic()
     job.wait()
-    assert 8 < time.monotonic() - began < 13
+    assert 14 < time.monotonic() - began < 22
     assert job.result().failure is FailureClass.TIMEOUT
     assert "time limit" in job.result().message
     assert job.result().steps == complete_checkpoints(job.paths.checkpoints)[-1].step > 0
@@ -201,7 +201,7 @@ def test_diverging_training_ends_early(place: Path, base: dict[str, str], rows: 
 
 
 def test_hung_worker_is_ended_and_called_hung(place: Path, base: dict[str, str], rows: str) -> None:
-    job = RunningJob(long_training(place, "hung", base, rows, stall_seconds=8))
+    job = RunningJob(long_training(place, "hung", base, rows, stall_seconds=15))
     job.until(lambda beat: beat.step >= 5)
     processes = family(job)
     processes[0].suspend()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,25 @@ from hpc_trex.training.data import IGNORED, Sample
 from hpc_trex.training.progress import MARKER, Progress, complete_checkpoints
 from tests.jobs import prepared_set, spec_for
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.local
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> None:
+    """Two threads on a busy machine of two cores are slower than one by far."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> Iterator[None]:
+    """accelerate keeps the precision of a process for good; a job is one process, these tests are one for all."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +103,8 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_by_bit(
     tmp_path: Path, base: dict[str, str], rows: str, train: dict[str, Any]
 ) -> None:
     """Curve, tokens and every weight, over two stops; the epochs turn in between."""
+    import torch
+
     whole = trial(tmp_path / "whole", base, rows, train=train)
     with pytest.raises(Interrupted) as first:
         trial(tmp_path / "1", base, rows, stop_at=4, train=train)
@@ -145,6 +165,8 @@ def test_two_checkpoints_are_kept_and_none_after_the_end(tmp_path: Path, base: d
 
 
 def test_attempt_after_a_finished_training_evaluates_its_model(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    import torch
+
     first = trial(tmp_path / "1", base, rows, train=LORA)
     second = trial(tmp_path / "2", base, rows, train=LORA, resume_from=(str(tmp_path / "1" / "checkpoints"),))
     assert second.ref == first.ref
@@ -191,6 +213,8 @@ def load(base: dict[str, str], attention: str = "sdpa") -> Any:
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_packed_loss_and_gradient_equal_the_unpacked_ones(base: dict[str, str], attention: str) -> None:
+    import torch
+
     from hpc_trex.training.batches import make_batch
     from hpc_trex.training.loop import summed_loss
 
@@ -260,6 +284,8 @@ def test_chat_rows_are_taken_as_they_are_and_the_style_is_handed_on(tmp_path: Pa
 
 
 def test_adapter_on_disk_says_where_its_base_is_and_loads(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    import torch
+
     from hpc_trex.training.load import load_model, load_tokenizer
 
     trained = trial(tmp_path / "1", base, rows, train=LORA)
@@ -275,6 +301,8 @@ def test_adapter_on_disk_says_where_its_base_is_and_loads(tmp_path: Path, base: 
 
 
 def test_precision_bf16_trains_on_a_cpu_too(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+    import torch
+
     full = trial(tmp_path / "full", base, rows, train={"precision": "bf16"})
     assert losses(full)[-1] < losses(full)[0]
     assert all(value.dtype == torch.float32 for value in weights(full).values())

@@ -6,14 +6,14 @@ import errno
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies
 
 from hpc_trex.errors import EnvironmentProblem, JobFailure, UsageProblem
 from hpc_trex.files import read_record
@@ -237,7 +237,7 @@ def test_the_supervisor_side_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@given(st.binary(max_size=30), st.binary(max_size=30))
+@given(strategies.binary(max_size=30), strategies.binary(max_size=30))
 def test_a_changed_model_folder_has_another_digest(first: bytes, second: bytes) -> None:
     import tempfile
 
@@ -271,3 +271,14 @@ assert not os.path.exists(f"/proc/{pid}")
         [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=30, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("mode", "wanted"), [(0o700, 0o600), (0o755, 0o600), (0o770, 0o660)])
+def test_files_of_a_job_are_private_unless_its_folder_is_the_groups(tmp_path: Path, mode: int, wanted: int) -> None:
+    spec = spec_for(tmp_path / "attempt", tmp_path)
+    folder = Path(spec.attempt_dir)
+    folder.chmod(mode)
+    (folder / "spec.json").write_text(json.dumps({"token": "t"}))  # invalid: it ends at once, with a result
+    command = [sys.executable, "-m", "hpc_trex.job", str(folder / "spec.json")]
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+    assert stat.S_IMODE((folder / "result.json").stat().st_mode) == wanted
