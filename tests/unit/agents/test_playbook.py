@@ -115,7 +115,7 @@ def test_gains_are_read_from_pairs_that_differ_by_one_move() -> None:
         ("clean", 2): 0.05,
         ("epochs-up", 2): -0.07,
         ("wrong-answers", 3): 0.15,
-        ("full", 3): -0.01,
+        ("harder", 3): -0.01,
     }
 
 
