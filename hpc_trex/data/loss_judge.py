@@ -35,14 +35,14 @@ RATE_LORA = 5e-4
 
 def base_losses(data: Dataset, context: Context) -> list[float]:
     """Return the base model's mean loss a token of each row's answer."""
-    samples = _samples(data, context)
+    samples, pad_id = _samples(data, context)
     context.tick("loading the base model")
-    return _losses(_load(context), samples, _padding(context), context)
+    return _losses(_load(context), samples, pad_id, context)
 
 
 def crossfit_losses(data: Dataset, context: Context, steps: int) -> list[float]:
     """Return each row's loss under a copy of the base model that was tuned for ``steps`` steps on the other half."""
-    samples = _samples(data, context)
+    samples, pad_id = _samples(data, context)
     side = _halves([normalised(prompt) for prompt in column(data, "prompt")], context.seed)
     losses = [0.0] * len(samples)
     for half in (0, 1):
@@ -52,11 +52,9 @@ def crossfit_losses(data: Dataset, context: Context, steps: int) -> list[float]:
             raise DataProblem(
                 "filter_loss: crossfit needs rows with at least two different prompts", hint='use judge = "base"'
             )
-        model = _load(context)
-        model = _tuned(model, taught, steps, context, f"judge {half + 1} of 2")
-        for place, loss in zip(
-            judged, _losses(model, [samples[p] for p in judged], _padding(context), context), strict=True
-        ):
+        model = _tuned(_load(context), taught, pad_id, steps, context)
+        found = _losses(model, [samples[place] for place in judged], pad_id, context)
+        for place, loss in zip(judged, found, strict=True):
             losses[place] = loss
     return losses
 
@@ -70,7 +68,8 @@ def _halves(prompts: Sequence[str], seed: int) -> list[int]:
     return [side[prompt] for prompt in prompts]
 
 
-def _samples(data: Dataset, context: Context) -> list[Sample]:
+def _samples(data: Dataset, context: Context) -> tuple[list[Sample], int]:
+    """Return the tokenised rows, formatted as they will be trained on, and the id that pads them."""
     from hpc_trex.training.data import Rows, tokenise
     from hpc_trex.training.load import load_tokenizer
 
@@ -79,13 +78,8 @@ def _samples(data: Dataset, context: Context) -> list[Sample]:
     pairs = zip(column(data, "answer"), prompts, strict=True)
     answers = [answer_text(answer, context.style, prompt) for answer, prompt in pairs]
     rows = Rows(prompts, answers, column(data, "source"))
-    return tokenise(rows, tokenizer, max_seq_len=MAX_TOKENS, style=context.style)[0]
-
-
-def _padding(context: Context) -> int:
-    from hpc_trex.training.load import load_tokenizer
-
-    return int(load_tokenizer(context.base).pad_token_id)
+    samples, _ = tokenise(rows, tokenizer, max_seq_len=MAX_TOKENS, style=context.style)
+    return samples, int(tokenizer.pad_token_id)
 
 
 def _load(context: Context) -> Any:
@@ -94,7 +88,7 @@ def _load(context: Context) -> Any:
     return load_model(context.base, attention="sdpa", precision="auto").model
 
 
-def _tuned(model: Any, samples: Sequence[Sample], steps: int, context: Context, label: str) -> Any:
+def _tuned(model: Any, samples: Sequence[Sample], pad_id: int, steps: int, context: Context) -> Any:
     """Train a judge: AdamW, linear decay, batches drawn epoch by epoch under the step's seed."""
     import torch
 
@@ -112,7 +106,7 @@ def _tuned(model: Any, samples: Sequence[Sample], steps: int, context: Context, 
     model.train()
     for step in range(steps):
         members = [samples[index] for index in stream.take(step * BATCH, BATCH)]
-        batch = make_batch(members, "padded", pad_id=0)
+        batch = make_batch(members, "padded", pad_id=pad_id)
         loss = _token_losses(model, batch).sum() / (batch.labels >= 0).sum()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -120,7 +114,7 @@ def _tuned(model: Any, samples: Sequence[Sample], steps: int, context: Context, 
         schedule.step()
         optimizer.zero_grad()
         if step % 10 == 0:
-            context.tick(f"{label}: step {step} of {steps}")
+            context.tick(f"tuning a judge: step {step} of {steps}")
     return model
 
 
