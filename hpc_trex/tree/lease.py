@@ -35,8 +35,8 @@ STALE_SECONDS = 600.0
 UNREADABLE_SECONDS = 30.0
 #: A check that comes so long after the last sign of life gives a new one.
 SIGN_SECONDS = 30.0
-_TRIES = 10
-_PAUSE_SECONDS = 0.1
+_TRIES = 20
+_PAUSE_SECONDS = 0.05
 
 
 class Holder(Record):

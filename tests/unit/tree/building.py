@@ -23,6 +23,7 @@ from hpc_trex.models.operators import Load
 from hpc_trex.tree import events as ev
 from hpc_trex.tree.store import Store
 
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 RECIPE = DataRecipe(steps=(Load(source="train"),))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -137,13 +138,35 @@ def test_unlock_removes_the_lease_and_its_holder_stops(paths: SearchPaths) -> No
     assert unlock(paths) is None
 
 
-def test_a_lease_that_was_moved_by_mistake_is_put_back(paths: SearchPaths) -> None:
+@pytest.mark.parametrize("links", [True, False])
+def test_a_lease_that_was_moved_by_mistake_is_put_back(
+    paths: SearchPaths, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
     """A slow contender has read a stale lease; by the time it moves it, it is a new one."""
+    if not links:
+        monkeypatch.setattr(module.os, "link", refuse_links)
+    write(paths, age=700, machine="another boot")
+    stale = read_lease(paths.lease)
     lease = Lease(paths)
     lease.acquire()
-    assert not module.move_aside(paths.lease, "the stale one")
+    answers = [stale]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_lease", lambda path: answers.pop() if answers else read_lease(path))
+        assert not module.move_aside(paths.lease, "other")
+    assert answers == []
     lease.check()
     assert files(paths) == ["controller.lease"]
+
+
+def refuse_links(source: Path, target: Path) -> None:
+    raise OSError(errno.EPERM, "no hard links here")
+
+
+def test_without_hard_links_a_lease_is_made_all_the_same(paths: SearchPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.os, "link", refuse_links)
+    with Lease(paths), pytest.raises(LeaseHeld):
+        Lease(paths).acquire()
+    assert files(paths) == []
 
 
 RACE = """
@@ -176,7 +199,7 @@ for turn in range(int(sys.argv[2])):
 def test_of_processes_that_race_for_a_lease_exactly_one_wins_each_time(
     paths: SearchPaths, stale: bool, contenders: int
 ) -> None:
-    rounds = 50 if contenders == 2 else 15
+    rounds = 50 if stale and contenders == 2 else 12
     for turn in range(rounds):
         one = SearchPaths(paths.root / str(turn))
         one.root.mkdir()

@@ -18,7 +18,7 @@ from hpc_trex.tree import events as ev
 from hpc_trex.tree.check import rebuild
 from hpc_trex.tree.policies import POLICIES, NodeStat
 from hpc_trex.tree.store import Store
-from tests.unit.tree.building import add, dump, fail, finish, new_store
+from tests.unit.tree.building import MEMORY, add, dump, fail, finish, new_store
 
 SCORES = st.integers(min_value=-8, max_value=8).map(lambda number: number / 8)  # sums of these are exact
 SETTINGS = PolicySettings()
@@ -29,7 +29,7 @@ class Tree(RuleBasedStateMachine):
 
     @initialize(higher=st.booleans())
     def begin(self, higher: bool) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="hpc-trex-test-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="hpc-trex-test-", dir=MEMORY))
         self.higher = higher
         self.store = new_store(self.folder, higher_is_better=higher)
         self.parent: dict[int, int | None] = {add(self.store, None): None}
@@ -113,16 +113,22 @@ class Tree(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "store"):
             return
+        try:
+            self.end_all_and_rebuild()
+        finally:
+            self.store.close()
+            shutil.rmtree(self.folder)
+
+    def end_all_and_rebuild(self) -> None:
         for node in self.pending():
             self.end(node, 0.25)
         assert {stat.pending for stat in self.store.stats()} == {0}
         before, stats = dump(self.store), self.store.stats()
         self.store.close()
         rebuild(SearchPaths(self.folder))
-        with Store.open(SearchPaths(self.folder)) as again:
-            assert dump(again) == before
-            assert again.stats() == stats
-        shutil.rmtree(self.folder)
+        self.store = Store.open(SearchPaths(self.folder))
+        assert dump(self.store) == before
+        assert self.store.stats() == stats
 
 
 Tree.TestCase.settings = settings(
@@ -144,7 +150,7 @@ def test_the_order_in_which_results_arrive_changes_nothing(data: st.DataObject) 
     scores = [data.draw(SCORES) for _ in range(6)]
     seen = []
     for order in (range(6), data.draw(st.permutations(range(6)))):
-        with tempfile.TemporaryDirectory() as folder, new_store(Path(folder)) as store:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as folder, new_store(Path(folder)) as store:
             finish(store, add(store, None), 0.0)
             for score in (0.5, -0.5):
                 finish(store, add(store, 0), score)

@@ -7,6 +7,8 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from hpc_trex.models import SearchState
 from hpc_trex.tree import database
 from hpc_trex.tree import events as ev
 from hpc_trex.tree.check import check
-from hpc_trex.tree.log import encode
+from hpc_trex.tree.log import EventLog, encode
 from hpc_trex.tree.store import Store
 from tests.unit.tree.building import add, created, done, dump, finish, new_store
 
@@ -262,6 +264,32 @@ def test_two_writing_processes_leave_a_sound_search(store: Store) -> None:
     assert damage(check(store.paths)) == []
 
 
+def test_an_event_that_another_writer_is_about_to_commit_is_not_applied_twice(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is opened just when the line is in the log and not yet in the database."""
+    seen: list[int] = []
+
+    def open_too() -> None:
+        with Store.open(store.paths) as other:
+            seen.append(other.last_seq())
+
+    opener = threading.Thread(target=open_too)
+    append = EventLog.append
+
+    def append_and_let_another_open(log: EventLog, raw: bytes) -> None:
+        append(log, raw)
+        opener.start()
+        time.sleep(0.3)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "append", append_and_let_another_open)
+        store.record(ev.Note(text="once"))
+    opener.join(timeout=60)
+    assert seen == [2]
+    assert [text for _, text, _ in store.notes()] == ["once"]
+
+
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -272,8 +300,19 @@ def file_size_limit(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_leaves_whole_lines_and_the_search_goes_on_afterwards(store: Store) -> None:
+def test_a_line_that_the_disk_takes_only_in_part_is_cut_off_again(tmp_path: Path) -> None:
     """The file-size limit stops a write in its middle, as a full disk does."""
+    log = EventLog.create(tmp_path / "events.jsonl")
+    log.append(b"x" * 99 + b"\n")
+    with file_size_limit(140), pytest.raises(EnvironmentProblem, match="cannot write"):
+        log.append(b"y" * 99 + b"\n")
+    assert log.path.read_bytes() == b"x" * 99 + b"\n"
+    log.append(b"z\n")
+    assert log.path.read_bytes() == b"x" * 99 + b"\nz\n"
+    log.close()
+
+
+def test_a_limit_that_stops_the_database_leaves_the_log_alone_and_the_search_goes_on(store: Store) -> None:
     add(store, None)
     whole = store.paths.events.read_bytes()
     with file_size_limit(len(whole) + 40), pytest.raises(EnvironmentProblem, match="cannot write"):
