@@ -58,8 +58,9 @@ def command(ctx: click.Context, /, *, yes: bool, detach: bool, dry_run: bool, **
     if dry_run:
         emit(f"\nthe first job would be:\n\n{plan.script}\n\nnothing was started (--dry-run)")
         return
-    if not yes:
-        agree(plan.config.profile.scheduler)
+    if not yes and not agreed(plan.config.profile.scheduler):
+        emit("nothing was started")
+        ctx.exit(1)
     paths = create_search(plan)
     from hpc_trex.cli.background import detached
     from hpc_trex.cli.watch import run_controller
@@ -67,12 +68,13 @@ def command(ctx: click.Context, /, *, yes: bool, detach: bool, dry_run: bool, **
     ctx.exit(detached(paths) if detach else run_controller(paths, color=ctx.color))
 
 
-def agree(scheduler: str) -> None:
-    """Ask on a terminal. Elsewhere only what stays on this machine goes on unasked.
+def agreed(scheduler: str) -> bool:
+    """Ask on a terminal and return the answer. Elsewhere only what stays on this machine goes on unasked.
 
-    Raises :class:`UsageProblem` when ``-y`` is needed, ``click.Abort`` for a no.
+    Raises :class:`UsageProblem` when ``-y`` is needed.
     """
     if sys.stdin.isatty() and sys.stdout.isatty():
-        click.confirm("start it?", default=True, abort=True)
-    elif scheduler != "local":
+        return click.confirm("start it?", default=True)
+    if scheduler != "local":
         raise UsageProblem("launch would submit jobs to a cluster and cannot ask here", hint="add -y to agree")
+    return True

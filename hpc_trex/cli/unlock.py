@@ -35,6 +35,8 @@ def command(search: str | None, last: bool, yes: bool, dry_run: bool) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise UsageProblem("unlock cannot ask here", hint="add -y when that process is surely gone")
-        click.confirm("is that process surely gone?", abort=True)
+        if not click.confirm("is that process surely gone?"):
+            emit("nothing was removed")
+            return
     unlock(paths)
     emit(f"lease removed; go on with: hpc-trex resume {paths.root.name}")

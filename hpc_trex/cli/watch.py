@@ -72,7 +72,7 @@ def finish(paths: SearchPaths, state: SearchState) -> int:
         report = report_of(paths, reader)
         text = final_text(reader.status(), reader.nodes(), report, higher=reader.higher_is_better, look=look())
     emit("\n" + text)
-    return 0 if state.value == "done" else 1
+    return 1 if state.value in {"failed", "cancelled"} else 0
 
 
 def say_how_to_go_on(paths: SearchPaths) -> None:

@@ -113,7 +113,7 @@ def status_text(status: StatusView, look: Look = PLAIN) -> str:
         f"          {look.cut_start(status.directory, 10)}",
         f"task      {look.cut(status.task, 10)}",
         f"model     {look.cut(status.model, 10)}",
-        f"rounds    {_counts(status.nodes)} (budget: {status.max_nodes} and the baseline)",
+        f"rounds    {_counts(status.nodes)} (of {status.max_nodes} + baseline)",
         f"trials    {_counts(status.trials)}",
     ]
     if status.message:

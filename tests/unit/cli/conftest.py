@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,25 +67,34 @@ def read_json(result: Result) -> dict[str, object]:
     return body  # type: ignore[no-any-return]
 
 
-@pytest.fixture
-def make_search(tmp_path: Path) -> Callable[..., SearchPaths]:
-    """Make a search with a baseline, a finished round of two trials, a failed one and one that runs."""
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Make the search of a name once a session: every event is flushed to disk, which takes a second under load."""
 
-    def make(name: str = "listops-1", *, root: Path | None = None, extra_rounds: int = 0) -> SearchPaths:
-        paths = SearchPaths((root or tmp_path / "searches") / name)
-        paths.card.parent.mkdir(parents=True)
+    @cache
+    def make(name: str) -> Path:
+        paths = SearchPaths(tmp_path_factory.mktemp("made") / name)
         card = load_card("mini-listops").card
+        paths.sources.mkdir(parents=True)
         write_record(paths.card, card)
-        paths.sources.mkdir()
         for source in card.sources:
             (paths.sources / f"{source}.jsonl").write_text("{}\n")
         config = SearchConfig(name=name, task="mini-listops", model="builtin:tiny-qwen3", profile=Profile(name="local"))
         paths.config.write_text(f'name = "{name}"\n')
         with Store.create(paths, ev.SearchCreated(config=config, task_digest="t", base_digest="b")) as store:
             _history(store, paths)
-            for number in range(4, 4 + extra_rounds):
-                _finished_round(store, number, parent=number - 1 if number > 4 else 1, score=0.5)
-        return paths
+        return paths.root
+
+    return make
+
+
+@pytest.fixture
+def make_search(tmp_path: Path, made_once: Callable[[str], Path]) -> Callable[..., SearchPaths]:
+    """Make a search with a baseline, a finished round of two trials, a failed one and one that runs."""
+
+    def make(name: str = "listops-1", *, root: Path | None = None) -> SearchPaths:
+        folder = (root or tmp_path / "searches") / name
+        return SearchPaths(Path(shutil.copytree(made_once(name), folder)))
 
     return make
 

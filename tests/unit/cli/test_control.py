@@ -90,10 +90,10 @@ def test_what_is_unknown_is_refused_before_anything_is_made(
     assert not (tmp_path / "searches").exists()
 
 
-def test_off_a_terminal_a_cluster_needs_yes(monkeypatch: pytest.MonkeyPatch) -> None:
-    launch_command.agree("local")
+def test_off_a_terminal_a_cluster_needs_yes() -> None:
+    assert launch_command.agreed("local")
     with pytest.raises(UsageProblem, match="cannot ask") as caught:
-        launch_command.agree("slurm")
+        launch_command.agreed("slurm")
     assert "-y" in caught.value.hint
 
 
@@ -274,6 +274,14 @@ def test_profiles_and_tasks_are_listed_and_shown(trex: Trex) -> None:
     assert read_json(trex("ftbench", "show", "mini-listops", "--json"))["task"]["name"] == "mini-listops"  # type: ignore[index]
     assert trex("ftbench", "show", "mini-listps").exit_code == 3
     assert trex("profile", "show", "lokal").exit_code == 3
+
+
+def test_names_of_searches_are_completed(trex: Trex, make_search: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_search()
+    monkeypatch.setenv("_HPC_TREX_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "hpc-trex status li")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    assert trex().stdout == "plain,listops-1\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpc_trex.files import write_record
@@ -58,6 +58,7 @@ def status(**changes: object) -> StatusView:
     return StatusView.model_validate(fields | changes)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(min_value=0, max_value=200), max_size=60))
 def test_every_round_of_any_tree_has_one_line_below_its_parents(choices: list[int]) -> None:
     nodes = [node(0, None, 0, 0.1)]
@@ -195,6 +196,7 @@ def test_the_live_picture_of_a_large_search_fits_the_terminal(tmp_path: Path, he
     assert len(text.splitlines()) <= max(height, 16)
 
 
+@settings(max_examples=30)
 @given(st.floats(allow_nan=False))
 def test_a_bar_has_one_width(fraction: float) -> None:
     assert len(bar(fraction, Look())) == 12
