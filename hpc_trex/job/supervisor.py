@@ -12,6 +12,7 @@ import resource
 import socket
 import stat
 import time
+import traceback
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -52,7 +53,12 @@ def supervise(spec_path: str, signals: StopSignals) -> int:
     except OSError as error:
         say(f"the attempt cannot be claimed: {error}", error=True)
         return 8
-    result = _work(spec, path, paths, seat, signals)
+    try:
+        result = _work(spec, path, paths, seat, signals)
+    except Exception as error:  # noqa: BLE001 - even a fault of this program ends in a result
+        traceback.print_exc()
+        message = f"the supervisor failed: {type(error).__name__}: {error}"
+        result = JobResult(token=spec.token, state="failed", failure=FailureClass.ENVIRONMENT, message=message)
     return _publish(paths, _signed(result, spec, seat, began)) if seat.leads else 0
 
 
@@ -78,17 +84,16 @@ def _work(spec: JobSpec, spec_path: Path, paths: AttemptPaths, seat: Seat, signa
     except (TrexError, OSError) as error:
         failure = getattr(error, "failure", FailureClass.ENVIRONMENT)
         return JobResult(token=spec.token, state="failed", failure=failure, message=f"cannot start the worker: {error}")
-    _attend(child, watch, paths, signals)
-    if not seat.leads:
-        _await_leader(paths, watch, signals)
-    code = child.end()
+    try:
+        _attend(child, watch, paths, signals)
+        if not seat.leads:
+            _await_leader(paths, watch, signals)
+    finally:
+        code = child.end()
     death = Death(code, child.last_lines(), max(0, oom_kills() - kills), child.peak_gb)
     result = conclude(spec, read_record(outcome_path(paths), Outcome), watch.verdict, death)
-    return (
-        result
-        if result.peak_memory_gb
-        else result.model_copy(update={"peak_memory_gb": round(child.peak_gb, 3) or None})
-    )
+    peak = result.peak_memory_gb or round(child.peak_gb, 3) or None
+    return result.model_copy(update={"peak_memory_gb": peak})
 
 
 def _attend(child: Child, watch: Watch, paths: AttemptPaths, signals: StopSignals) -> None:
@@ -123,8 +128,11 @@ def _ask(stop: StopRequest, reason: str, watch: Watch) -> None:
 
 def _await_leader(paths: AttemptPaths, watch: Watch, signals: StopSignals) -> None:
     """Keep this node's task until the job has its result: many sites end a job soon after its first task ends."""
+    beat = _BeatReader(paths)
     while not paths.result.exists():
         time.sleep(_LOOK_SECONDS)
+        if beat.renewed():
+            watch.progress(time.monotonic())
         if watch.look(time.monotonic(), signals.received, saves=False) is Action.KILL:
             return
 
