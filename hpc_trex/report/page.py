@@ -18,7 +18,7 @@ def heading(source: ReportSource) -> dict[str, Any]:
     test = status.test_difference
     return {
         "gain": signed(gain) if gain is not None else "",
-        "better": gain is not None and (gain > 0 if source.task.metric.higher_is_better else gain < 0),
+        "better": _is_better(gain, test, higher_is_better=source.task.metric.higher_is_better),
         "top": top,
         "chosen": status.chosen is not None,
         "dev": points(top.dev if top else None),
@@ -28,6 +28,13 @@ def heading(source: ReportSource) -> dict[str, Any]:
         "testText": f"{signed(test.value)} {signed_interval(test)}" if test else "",
         "verdict": _verdict(test, higher_is_better=source.task.metric.higher_is_better) if test else "",
     }
+
+
+def _is_better(gain: float | None, test: Score | None, *, higher_is_better: bool) -> bool:
+    """Tell whether the page may look pleased: the sealed test decides once it is there, before that the gain on dev."""
+    if test is not None:
+        return test.low > 0 if higher_is_better else test.high < 0
+    return gain is not None and (gain > 0 if higher_is_better else gain < 0)
 
 
 def _how(source: ReportSource, top: BestView | None) -> list[tuple[str, str]]:

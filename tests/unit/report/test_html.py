@@ -148,7 +148,10 @@ def test_the_heading_tells_gain_sealed_test_and_whether_it_is_shown(search):
     assert "the chosen model is better than the baseline" in text
     within = Score(metric="accuracy", value=0.01, low=-0.02, high=0.04, n=400)
     status = source.status.model_copy(update={"test_difference": within})
-    assert "no difference is shown" in text_of(render_report(search, source._replace(status=status)))
+    unsure = render_report(search, source._replace(status=status))
+    assert "no difference is shown" in text_of(unsure)
+    assert 'class="big up"' in render_report(search, source)
+    assert 'class="big up"' not in unsure
 
 
 def test_where_lower_is_better_the_verdict_turns_round(search):
