@@ -36,7 +36,7 @@ class Tree(RuleBasedStateMachine):
         self.score: dict[int, float] = {}
         self.charged: set[int] = set()
         self.lost: set[int] = set()
-        self.end(0, 0.0)
+        self.end(0, 0.5)
 
     def end(self, node: int, score: float) -> None:
         finish(self.store, node, score)
@@ -132,9 +132,21 @@ class Tree(RuleBasedStateMachine):
 
 
 Tree.TestCase.settings = settings(
-    max_examples=12, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
 )
 test_a_tree_grown_in_any_way_keeps_its_counts = Tree.TestCase
+
+
+def test_a_rescored_round_moves_the_sums_by_the_difference_and_keeps_its_visit(store: Store) -> None:
+    finish(store, add(store, None), 0.5)
+    finish(store, add(store, 0), 1.0)
+    finish(store, add(store, 1), 0.0)
+    store.record(ev.NodeRescored(node=1, score=0.75, best_trial=1))
+    assert store.extremes() == (0.0, 0.75)
+    rewards = [0.5 / 0.75, 1.0, 0.0]
+    assert [stat.reward for stat in store.stats()] == pytest.approx(rewards)
+    assert [stat.q for stat in store.stats()] == pytest.approx([sum(rewards) / 3, 0.5, 0.0])
+    assert [stat.visits for stat in store.stats()] == [3, 2, 1]
 
 
 def sums(stats: list[NodeStat]) -> list[tuple[object, ...]]:
