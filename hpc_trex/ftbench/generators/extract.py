@@ -39,7 +39,7 @@ def _pair(text: str, fields: dict[str, str | int]) -> Pair:
 def broad(rng: Random) -> Pair:
     """Two fields, sometimes all four, from plain sentences."""
     order = _order(rng)
-    keys = KEYS if rng.random() < 0.6 else ("name", "item")
+    keys = KEYS if rng.random() < 0.4 else ("name", "item")
     return _pair(rng.choice(PLAIN).format(**order), {key: order[key] for key in keys})
 
 
