@@ -9,9 +9,9 @@ import time
 from datetime import UTC, datetime
 
 from hpc_trex.job.launch import Seat
-from hpc_trex.job.say import say
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import JobSpec
+from hpc_trex.training.say import say
 
 _FOLLOW_SECONDS = 300.0
 

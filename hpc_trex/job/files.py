@@ -7,10 +7,9 @@ import os
 import time
 from pathlib import Path
 
-from hpc_trex.errors import JobFailure
 from hpc_trex.files import write_atomic
 from hpc_trex.layout import AttemptPaths
-from hpc_trex.models import FailureClass, JobResult, Record
+from hpc_trex.models import JobResult, Record
 
 
 class Outcome(Record):
@@ -19,14 +18,6 @@ class Outcome(Record):
     result: JobResult
     interrupted: bool = False
     """It was asked to stop and did; the supervisor knows why it asked."""
-
-
-class Interrupted(JobFailure):
-    """The worker was asked to stop. ``step`` is what its last checkpoint holds."""
-
-    def __init__(self, message: str = "stopped on request", *, step: int = 0) -> None:
-        super().__init__(message, failure=FailureClass.PREEMPTED)
-        self.step = step
 
 
 def outcome_path(paths: AttemptPaths) -> Path:

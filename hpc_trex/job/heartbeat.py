@@ -6,10 +6,11 @@ import time
 
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.files import write_record
-from hpc_trex.job.files import Interrupted, StopRequest
-from hpc_trex.job.say import say
+from hpc_trex.job.files import StopRequest
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import Heartbeat
+from hpc_trex.training.beat import Interrupted
+from hpc_trex.training.say import say
 
 
 class Beat:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import hpc_trex
 from hpc_trex.errors import JobFailure
 from hpc_trex.files import write_atomic
-from hpc_trex.job.say import say
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, JobKind, JobSpec
+from hpc_trex.training.say import say
 
 _RENDEZVOUS_SECONDS = 300.0
 

@@ -26,11 +26,11 @@ from hpc_trex.job.files import Outcome, StopRequest, outcome_path
 from hpc_trex.job.fingerprint import code_digest, versions
 from hpc_trex.job.launch import Seat, command, worker_environment
 from hpc_trex.job.memory import oom_kills
-from hpc_trex.job.say import say
 from hpc_trex.job.signals import StopSignals
 from hpc_trex.job.watch import Action, Limits, Watch
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, Heartbeat, JobKind, JobResult, JobSpec
+from hpc_trex.training.say import say
 
 _LOOK_SECONDS = 0.2
 _MEMORY_SECONDS = 1.0

@@ -12,12 +12,13 @@ from typing import Any
 from hpc_trex.errors import JobFailure
 from hpc_trex.job.child import die_with_parent
 from hpc_trex.job.classify import classify
-from hpc_trex.job.files import Interrupted, Outcome, hand_over
+from hpc_trex.job.files import Outcome, hand_over
 from hpc_trex.job.fingerprint import folder_digest
 from hpc_trex.job.heartbeat import Beat
-from hpc_trex.job.say import say
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, Heartbeat, JobKind, JobResult, JobSpec, ModelRef, Score
+from hpc_trex.training.beat import Interrupted
+from hpc_trex.training.say import say
 
 #: Exit code of a worker that was asked to stop (EX_TEMPFAIL of sysexits.h).
 INTERRUPTED = 75

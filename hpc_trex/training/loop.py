@@ -12,16 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpc_trex.job.files import Interrupted
-from hpc_trex.job.heartbeat import Beat
-from hpc_trex.job.say import say
 from hpc_trex.models import Heartbeat, TrainConfig
 from hpc_trex.training.batches import Batch, Layout, make_batch
+from hpc_trex.training.beat import Beat, Interrupted
 from hpc_trex.training.checkpoint import load_checkpoint, save_checkpoint
 from hpc_trex.training.curve import Curve
 from hpc_trex.training.data import IGNORED, Sample, Stream
 from hpc_trex.training.health import LossWatch
 from hpc_trex.training.progress import Checkpoint, Progress
+from hpc_trex.training.say import say
 from hpc_trex.training.schedule import Sizes, learning_rate
 
 _LOG_SECONDS = 10.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpc_trex.job.say import say
 from hpc_trex.training.batches import Layout, make_batch
 from hpc_trex.training.data import Sample
+from hpc_trex.training.say import say
 
 _LENGTH = 6
 

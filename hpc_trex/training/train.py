@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpc_trex.errors import JobFailure
-from hpc_trex.job.heartbeat import Beat
-from hpc_trex.job.say import say
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, Heartbeat, JobSpec, ModelRef, TrainConfig, digest
 from hpc_trex.training import data
 from hpc_trex.training.adapters import add_lora
 from hpc_trex.training.attention import EAGER, FLASH
 from hpc_trex.training.batches import Layout
+from hpc_trex.training.beat import Beat
 from hpc_trex.training.checkpoint import mark_finished
 from hpc_trex.training.load import Loaded, load_model, load_tokenizer
 from hpc_trex.training.loop import Loop, Plan, Trained, mean_loss
 from hpc_trex.training.packing import packing_is_exact
 from hpc_trex.training.progress import Checkpoint, newest_checkpoint
+from hpc_trex.training.say import say
 from hpc_trex.training.schedule import total_steps
 from hpc_trex.training.speed import model_flops_utilisation
 

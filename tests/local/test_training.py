@@ -12,10 +12,11 @@ import pytest
 
 from hpc_trex.errors import JobFailure
 from hpc_trex.files import read_record
-from hpc_trex.job.files import Interrupted, StopRequest
+from hpc_trex.job.files import StopRequest
 from hpc_trex.job.heartbeat import Beat
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, Heartbeat, JobSpec
+from hpc_trex.training.beat import Interrupted
 from hpc_trex.training.builtin import builtin
 from hpc_trex.training.data import IGNORED, Sample
 from hpc_trex.training.progress import MARKER, Progress, complete_checkpoints

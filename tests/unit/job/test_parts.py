@@ -21,7 +21,7 @@ from hpc_trex.job import launch
 from hpc_trex.job.claim import claim, follow
 from hpc_trex.job.classify import classify
 from hpc_trex.job.conclude import Death, conclude
-from hpc_trex.job.files import Interrupted, Outcome, StopRequest, hand_over, outcome_path
+from hpc_trex.job.files import Outcome, StopRequest, hand_over, outcome_path
 from hpc_trex.job.fingerprint import code_digest, folder_digest, versions
 from hpc_trex.job.heartbeat import Beat
 from hpc_trex.job.launch import Seat
@@ -29,6 +29,7 @@ from hpc_trex.job.memory import oom_kills, tree_gb
 from hpc_trex.job.watch import Verdict
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, Heartbeat, JobResult, JobSpec
+from hpc_trex.training.beat import Interrupted
 from hpc_trex.training.progress import MARKER, Progress
 from tests.jobs import spec_for
 
