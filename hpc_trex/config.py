@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpc_trex.errors import UsageProblem
+from hpc_trex.suggest import did_you_mean
 
 PROJECT_FILE = "hpc-trex.toml"
 
@@ -75,14 +76,6 @@ def check_keys(
                 f"{file}: unknown key {key!r} in {where}{did_you_mean(key, known)}",
                 hint=f"known keys: {', '.join(sorted(known))}",
             )
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean NAME?`` for the nearest known words, or nothing."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(word, list(known), n=3, cutoff=0.55)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hpc_trex.config import did_you_mean
 from hpc_trex.errors import NotFound
 from hpc_trex.layout import SearchPaths, home
+from hpc_trex.suggest import did_you_mean
 
 
 def list_searches(root: Path | None = None) -> list[SearchPaths]:

@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hpc_trex.tree.check import check
-
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import JobKind
+from hpc_trex.tree.check import check
 from hpc_trex.tree.store import Store
 
 

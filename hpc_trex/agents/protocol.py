@@ -6,29 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from hpc_trex.models import Insight, NodeView, RoundPlan, SearchConfig, TaskCard
+from hpc_trex.samples import EvaluatedRow
+from hpc_trex.tree.reads import MoveRow
 
+#: One evaluated dev row of a trial.
+Sample = EvaluatedRow
 
-class MoveOutcome(NamedTuple):
-    """What a kind of change did: ``gain`` is score minus the parent's (sign so that more is better), None if failed
-    or still pending.
-    """
-
-    move: str
-    node: int
-    parent: int
-    gain: float | None
-    pending: bool
-
-
-class Sample(NamedTuple):
-    """One evaluated dev row of a trial."""
-
-    row_id: str
-    prompt: str
-    answer: str
-    reference: str
-    score: float
-    flags: tuple[str, ...]
+#: What a kind of change did, round by round.
+MoveOutcome = MoveRow
 
 
 class TreeView(Protocol):

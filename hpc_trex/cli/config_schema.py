@@ -13,8 +13,8 @@ from hpc_trex.errors import NotFound
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
     """Print the JSON schema of NAME (TaskCard, Profile, RoundPlan ...), or of all by name."""
-    from hpc_trex.config import did_you_mean
     from hpc_trex.models import json_schemas
+    from hpc_trex.suggest import did_you_mean
 
     schemas = json_schemas()
     if name is not None and name not in schemas:

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import click
 
-from hpc_trex.config import Settings, check_keys, did_you_mean
+from hpc_trex.config import Settings, check_keys
 from hpc_trex.errors import UsageProblem
+from hpc_trex.suggest import did_you_mean
 
 
 class Entry(NamedTuple):

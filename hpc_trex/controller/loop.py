@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -30,6 +31,7 @@ from hpc_trex.models import (
     TaskCard,
     TrialState,
 )
+from hpc_trex.samples import read_samples
 from hpc_trex.slurm.profiles import make_scheduler
 from hpc_trex.slurm.scheduler import JobRef, Scheduler
 from hpc_trex.tree.context import StoreView
@@ -105,9 +107,8 @@ class Controller:
         if self.store.state()[0] is SearchState.PAUSED:
             resumed = SearchState.FINISHING if self.store.chosen() is not None else SearchState.RUNNING
             self.work.change_state(resumed)
-        for view in self.work.view.nodes():
-            if view.state in (NodeState.DONE, NodeState.FAILED) and not view.report:
-                self._diagnose(view.id)
+        for node in self.store.undiagnosed():
+            self._diagnose(node)
 
     def tick(self) -> TickReport:
         """Do one short pass: collect, diagnose, select, design, submit. May be killed at any instruction."""
@@ -169,12 +170,7 @@ class Controller:
         trial = next(item for item in view.trials if item.trial == view.best_trial)
         if trial.result is None or trial.result.samples is None or trial.kind is JobKind.TEST:
             return
-        with Path(trial.result.samples).open(encoding="utf-8") as lines:
-            for _, line in zip(range(SAMPLES_READ), lines, strict=False):
-                row = json.loads(line)
-                yield Sample(
-                    row["row_id"], row["prompt"], row["answer"], row["reference"], row["score"], tuple(row["flags"])
-                )
+        yield from islice(read_samples(Path(trial.result.samples)), SAMPLES_READ)
 
     def _obey(self) -> None:
         """Carry out what ``hpc-trex cancel`` asked of a running controller."""

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from hpc_trex.evaluation.generation import check_room, hold_model
 from hpc_trex.evaluation.intervals import difference_interval, score_interval
 from hpc_trex.evaluation.metrics import FLAGS, AnswerSet, Judged, aggregate
-from hpc_trex.evaluation.samples import EvaluatedRow, write_samples
 from hpc_trex.evaluation.tasks import EvalRow, compile_task, read_rows
 from hpc_trex.files import read_record
 from hpc_trex.models import EvalSettings, Heartbeat, JobSpec, Score, TaskCard
+from hpc_trex.samples import EvaluatedRow, write_samples
 
 Beat = Callable[[Heartbeat], None]
 

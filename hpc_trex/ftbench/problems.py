@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 import types
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from hpc_trex.errors import NotFound, UsageProblem
+from hpc_trex.suggest import nearest
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -53,7 +53,7 @@ def validated(model: type[M], data: object, where: str) -> M:
 
 def did_you_mean(wrong: str, known: list[str]) -> str:
     """Return ``did you mean 'x'? known: ...`` for the names that exist."""
-    close = difflib.get_close_matches(wrong, known, n=1)
+    close = nearest(wrong, known)
     start = f"did you mean {close[0]!r}? " if close else ""
     return f"{start}known: {', '.join(sorted(known))}"
 

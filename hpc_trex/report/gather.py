@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hpc_trex.errors import EnvironmentProblem
-from hpc_trex.evaluation.samples import read_samples
 from hpc_trex.files import read_record
 from hpc_trex.layout import AttemptPaths, SearchPaths
 from hpc_trex.models import AttemptState, AttemptView, JobResult, LossPoint
+from hpc_trex.samples import read_samples
 
 TAIL_BYTES = 6_000
 TAIL_LINES = 40

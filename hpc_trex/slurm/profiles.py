@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from hpc_trex.models import Profile, Resources
 from hpc_trex.site import site_files
 from hpc_trex.slurm.environment import is_secret
 from hpc_trex.slurm.scheduler import Scheduler
+from hpc_trex.suggest import nearest
 
 FOLDER = "slurm/profiles"
 
@@ -37,7 +37,7 @@ def load_profile(name_or_path: str | Path) -> Profile:
         return read_profile(path)
     known = site_files(FOLDER, "*.toml")
     if text not in known:
-        near = difflib.get_close_matches(text, known, n=1)
+        near = nearest(text, known)
         question = f"did you mean {near[0]}? " if near else ""
         raise NotFound(f"profile {text!r} not found", hint=f"{question}there are: {', '.join(sorted(known))}")
     return read_profile(known[text])
@@ -70,7 +70,7 @@ def _problem(path: Path, error: ValidationError) -> UsageProblem:
         return UsageProblem(f"{path}: {place}: {first['msg']}, not {first.get('input')!r}", hint="docs/profiles.md")
     key = str(first["loc"][-1])
     fields = list(_model_of(first["loc"]).model_fields)
-    near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
+    near = nearest(key, fields)
     hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(fields)}"
     return UsageProblem(f"{path}: unknown key {place}", hint=hint)
 

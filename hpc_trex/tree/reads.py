@@ -128,8 +128,15 @@ class TreeReads:
         return TestScored.model_validate_json(text) if text else None
 
     def insights(self) -> list[Insight]:
-        """Return all lessons, oldest first."""
-        return [insight(row) for row in self._rows("SELECT * FROM insights ORDER BY id")]
+        """Return the lessons as they stand now, oldest first: of each kind only the newest, which overrules the others."""
+        sql = """SELECT * FROM insights WHERE kind = '' OR id IN (SELECT max(id) FROM insights GROUP BY kind)
+                 ORDER BY id"""
+        return [insight(row) for row in self._rows(sql)]
+
+    def undiagnosed(self) -> list[int]:
+        """Return the rounds that are over, and that no Researcher has read yet."""
+        sql = "SELECT id FROM nodes WHERE state IN ('done', 'failed') AND report = '' ORDER BY id"
+        return [row["id"] for row in self._rows(sql)]
 
     def notes(self) -> list[tuple[str, str, int | None]]:
         """Return time, text and node of every note, oldest first."""

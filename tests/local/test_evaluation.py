@@ -8,9 +8,9 @@ import pytest
 from hpc_trex.data.formatting import render_prompt
 from hpc_trex.errors import UsageProblem
 from hpc_trex.evaluation.evaluate import evaluate, paired_difference, prompt_style
-from hpc_trex.evaluation.samples import read_samples
 from hpc_trex.files import write_record
 from hpc_trex.models import DataRecipe, EvalSettings, JobSpec, MetricSpec, ModelRef, Source, TaskCard
+from hpc_trex.samples import read_samples
 
 pytestmark = pytest.mark.local
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -138,14 +139,11 @@ def small_disk(tmp_path: Path):
 def test_a_full_disk_stops_with_exit_code_8_and_resume_works_once_there_is_room(small_disk, base_model, tmp_path):
     search = small_disk / "full"
     process = start("launch", "--directory", search, "--model", base_model, *SMALL, log=tmp_path / "log")
-    wait_until(lambda: SearchPaths(search).attempt(0, 1, 1).started.exists(), seconds=120, what="the first job")
+    wait_until(SearchPaths(search).attempt(0, 1, 1).started.exists, seconds=120, what="the first job")
     ballast = small_disk / "ballast"
     left = shutil.disk_usage(small_disk).free
-    with ballast.open("wb") as handle:
-        try:
-            handle.write(b"x" * left)
-        except OSError:
-            pass
+    with ballast.open("wb") as handle, contextlib.suppress(OSError):
+        handle.write(b"x" * left)
     assert process.wait(timeout=300) == 8, (tmp_path / "log").read_text()
     assert "resume" in (tmp_path / "log").read_text()
     ballast.unlink()

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hpc_trex"
 
-GROUND = {"models", "layout", "files", "errors", "site"}
+GROUND = {"models", "layout", "files", "errors", "site", "suggest", "samples"}
 #: What each room may import of the others.
 ARROWS = {
     "models": set(),
@@ -19,6 +19,8 @@ ARROWS = {
     "files": GROUND,
     "layout": GROUND,
     "site": GROUND,
+    "suggest": set(),
+    "samples": GROUND,
     "ftbench": GROUND,
     "tree": GROUND,
     "agents": {"tree", "ftbench"} | GROUND,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hpc_trex.tree.check import check
 
 from hpc_trex.controller import Controller
 from hpc_trex.models import JobKind, SearchState
+from hpc_trex.tree.check import check
 from hpc_trex.tree.store import Store
 from tests.unit.controller.conftest import drive
 from tests.unit.controller.simulation import Killed

@@ -6,12 +6,12 @@ import json
 from collections import Counter
 
 import pytest
-from hpc_trex.tree.check import check
 
 from hpc_trex.controller import Controller
 from hpc_trex.errors import ClusterRefused, LeaseHeld
 from hpc_trex.models import AttemptState, FailureClass, JobKind, NodeState, SearchState, TrialState
 from hpc_trex.slurm.scheduler import SubmitRefused
+from hpc_trex.tree.check import check
 from hpc_trex.tree.store import Store
 from tests.unit.controller.conftest import drive
 

@@ -3,7 +3,6 @@
 import math
 import random
 
-from hpc_trex.evaluation.samples import EvaluatedRow, write_samples
 from hpc_trex.files import write_record
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import (
@@ -34,6 +33,7 @@ from hpc_trex.models import (
     TrialView,
 )
 from hpc_trex.report.html import ReportSource
+from hpc_trex.samples import EvaluatedRow, write_samples
 
 MOVES = ["probe:learning-rate-up", "probe:dedup", "probe:filter-conflicts", "probe:lora-rank", "probe:mix-curated",
          "combine:winners", "bandit:epochs", "bandit:learning-rate", "crossover"]  # fmt: skip

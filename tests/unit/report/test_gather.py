@@ -1,9 +1,9 @@
 """What the report reads from the jobs' folders."""
 
-from hpc_trex.evaluation.samples import EvaluatedRow, write_samples
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import AttemptState, LossPoint
 from hpc_trex.report.gather import CURVE_POINTS, TAIL_LINES, bad_cases, log_tail, of_attempt, thin
+from hpc_trex.samples import EvaluatedRow, write_samples
 from tests.unit.report.sample import attempt, leave_files, result
 
 

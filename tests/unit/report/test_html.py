@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from hpc_trex.evaluation.samples import EvaluatedRow
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import AttemptState, FailureClass, Insight, JobKind, NodeState, Score, SearchState, TrialState
 from hpc_trex.report.html import render_report, write_report
+from hpc_trex.samples import EvaluatedRow
 from tests.unit.report.sample import attempt, bare, config, grown, leave_files, result, task
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'`--><!--{{ 7*7 }}\u2028 </style>"

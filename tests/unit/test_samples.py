@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from hpc_trex.errors import EnvironmentProblem
-from hpc_trex.evaluation.samples import EvaluatedRow, read_samples, write_samples
+from hpc_trex.samples import EvaluatedRow, read_samples, write_samples
 
 ROWS = [
     EvaluatedRow("dev:0", "Wie geht's?\u2028\r\n", '{"a": "ü"}', "gut", 0.5, ("truncated", "empty")),
@@ -30,8 +30,6 @@ def test_a_file_that_was_changed_is_named_with_its_line(tmp_path, line):
 
 
 def test_the_controller_reads_samples_without_torch_numpy_or_lm_eval():
-    code = (
-        "import sys, hpc_trex.evaluation.samples; print({'torch', 'numpy', 'lm_eval', 'datasets'} & set(sys.modules))"
-    )
+    code = "import sys, hpc_trex.samples; print({'torch', 'numpy', 'lm_eval', 'datasets'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
