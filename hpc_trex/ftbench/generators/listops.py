@@ -18,15 +18,6 @@ OPERATIONS: dict[str, Callable[[list[int]], list[int]]] = {
     "smallest": lambda numbers: [min(numbers)],
 }
 
-#: What a careless reader takes an operation for.
-CONFUSED = {
-    "sort ascending": "sort descending",
-    "keep even": "keep odd",
-    "keep low": "keep high",
-    "largest": "smallest",
-}
-CONFUSED |= {other: name for name, other in CONFUSED.items()}
-
 
 def _pair(rng: Random, shortest: int, longest: int) -> Pair:
     numbers = rng.sample(range(10), rng.randint(shortest, longest))
@@ -53,12 +44,12 @@ def task(rng: Random) -> Pair:
 
 
 def wrong(rng: Random, pair: Pair) -> str:
-    """Most often the opposite operation's result, else the right one with one number changed."""
+    """Another operation's result, or the right one with one number changed."""
     _, operation, numbers = pair.prompt.removesuffix("\nresult:").split(": ")
     values = [int(n) for n in numbers]
-    opposite = _apply(CONFUSED[operation], values)
-    if rng.random() < 0.6 and opposite != pair.answer:
-        return opposite
+    others = {_apply(name, values) for name in OPERATIONS if name != operation} - {pair.answer}
+    if others and rng.random() < 0.5:
+        return rng.choice(sorted(others))
     digits = list(pair.answer) if pair.answer != "none" else [str(values[0])]
     place = rng.randrange(len(digits))
     digits[place] = rng.choice([str(n) for n in range(10) if str(n) != digits[place]])

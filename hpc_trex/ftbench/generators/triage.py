@@ -48,17 +48,8 @@ def task(rng: Random) -> Pair:
 
 
 def wrong(rng: Random, pair: Pair) -> str:
-    """Most often the queue of the complaint that does not decide, else any other one."""
-    words = pair.prompt.removeprefix("triage: ").removesuffix("\nqueue:")
-    named = [queue for queue, phrases in PHRASES.items() if any(_stands_in(phrase, words) for phrase in phrases)]
-    others = [queue for queue in named if queue != pair.answer]
-    if others and rng.random() < 0.6:
-        return rng.choice(others)
+    """Another queue."""
     return rng.choice([queue for queue in QUEUES if queue != pair.answer])
-
-
-def _stands_in(phrase: str, text: str) -> bool:
-    return any(phrase.replace("{item}", item) in text for item in ITEMS)
 
 
 FAMILY = Family("triage", broad, task, wrong)
