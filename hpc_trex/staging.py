@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from hpc_trex.builtin import BUILTIN_MODELS
 from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, NotFound, UsageProblem
 from hpc_trex.models import digest
-from hpc_trex.training.builtin import BUILTIN_MODELS
 
 BUILTIN = "builtin:"
 

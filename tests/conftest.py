@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def base_model(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny base model as a folder, made by the real job if no test before has made it."""
-    from hpc_trex.training.builtin import builtin_path
+    from hpc_trex.builtin import builtin_path
     from tests.program import trex
 
     path = builtin_path("tiny-qwen3", cache)

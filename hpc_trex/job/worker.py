@@ -107,7 +107,7 @@ def _train(job: Job) -> JobResult | None:
         scores=scores,
         extra_scores=extra,
         samples=samples,
-        model=trained.ref,
+        model=trained.ref.model_copy(update={"style": trained.style}),
         hashes={**trained.hashes, "base": folder_digest(Path(job.spec.base.path))},
         **trained.figures,
     )
@@ -126,7 +126,7 @@ def _evaluate(job: Job, ref: ModelRef, samples: Path, *, loaded: Any = None) -> 
 
         job.beat(Heartbeat(phase="loading"))
         model = load_model(ref, attention="auto", precision="auto").model
-        tokenizer, style = load_tokenizer(ref), None
+        tokenizer, style = load_tokenizer(ref), ref.style
     rows = Path(job.spec.eval_rows)
     evaluation = evaluate(model, tokenizer, job.spec, rows, samples, job.beat, style=style)
     say(f"{ref.name}{' with adapter' if ref.adapter else ''}: {_shown(evaluation.main)}")

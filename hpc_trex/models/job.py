@@ -21,6 +21,8 @@ class ModelRef(Record):
     """Folder in transformers' format, absolute."""
     adapter: str | None = None
     """Folder of a peft adapter, absolute."""
+    style: Literal["plain", "chat"] | None = None
+    """How its training wrote prompts, so that every evaluation writes them so; None: as its tokenizer says."""
 
 
 class EvalSettings(Record):

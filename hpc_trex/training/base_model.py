@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hpc_trex.builtin import PREFIX, BuiltinModel, builtin, builtin_path
 from hpc_trex.models import Heartbeat, LossPoint, ModelRef, TrainConfig
 from hpc_trex.training import data
 from hpc_trex.training.beat import Beat
-from hpc_trex.training.builtin import PREFIX, BuiltinModel, builtin, builtin_path
 from hpc_trex.training.loop import Loop, Plan, Trained
 from hpc_trex.training.say import say
 

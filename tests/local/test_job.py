@@ -15,9 +15,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hpc_trex.builtin import builtin_path
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, JobSpec, ModelRef
-from hpc_trex.training.builtin import builtin_path
 from hpc_trex.training.progress import complete_checkpoints
 from tests.jobs import RunningJob, prepared_set, run_job, spec_for
 

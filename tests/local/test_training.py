@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hpc_trex.builtin import builtin
 from hpc_trex.errors import JobFailure
 from hpc_trex.files import read_record
 from hpc_trex.job.files import StopRequest
@@ -17,7 +18,6 @@ from hpc_trex.job.heartbeat import Beat
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, Heartbeat, JobSpec
 from hpc_trex.training.beat import Interrupted
-from hpc_trex.training.builtin import builtin
 from hpc_trex.training.data import IGNORED, Sample
 from hpc_trex.training.progress import MARKER, Progress, complete_checkpoints
 from tests.jobs import prepared_set, spec_for

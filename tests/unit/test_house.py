@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hpc_trex"
 
-GROUND = {"models", "layout", "files", "errors", "site", "suggest", "samples"}
+GROUND = {"models", "layout", "files", "errors", "site", "suggest", "samples", "builtin"}
 #: What each room may import of the others.
 ARROWS = {
     "models": set(),
@@ -21,6 +21,7 @@ ARROWS = {
     "site": GROUND,
     "suggest": set(),
     "samples": GROUND,
+    "builtin": GROUND,
     "ftbench": GROUND,
     "tree": GROUND,
     "agents": {"tree", "ftbench"} | GROUND,

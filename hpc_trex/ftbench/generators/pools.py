@@ -73,8 +73,8 @@ def test(rng: Random, family: Family, rows: int) -> list[Pair]:
 
 
 def crowd(rng: Random, family: Family, rows: int) -> list[Pair]:
-    """16 % right and 45 % wrong single answers, 24 % prompts with three answers (one wrong), 15 % copies of a few rows."""
-    voted, copies, wrong = rows * 8 // 100 * 3, rows * 15 // 100, rows * 45 // 100
+    """24 % right and 37 % wrong single answers, 24 % prompts with three answers (one wrong), 15 % copies of a few rows."""
+    voted, copies, wrong = rows * 8 // 100 * 3, rows * 15 // 100, rows * 37 // 100
     singles = distinct(rng, _task(family), rows - voted - copies + voted // 3, "train")
     several, rest = singles[: voted // 3], singles[voted // 3 :]
     pairs = [_spoilt(rng, family, pair) for pair in rest[:wrong]] + rest[wrong:]
@@ -88,8 +88,8 @@ def crowd(rng: Random, family: Family, rows: int) -> list[Pair]:
 
 
 def web(rng: Random, family: Family, rows: int) -> list[Pair]:
-    """30 % right rows of the task, 20 % wrong ones, 38 % rows of other families, 12 % junk."""
-    on_task, wrong, junk = rows * 50 // 100, rows * 20 // 100, rows * 12 // 100
+    """40 % right rows of the task, 10 % wrong ones, 38 % rows of other families, 12 % junk."""
+    on_task, wrong, junk = rows * 50 // 100, rows * 10 // 100, rows * 12 // 100
     found = distinct(rng, _task(family), on_task, "train")
     pairs = [_spoilt(rng, family, pair) for pair in found[:wrong]] + found[wrong:]
     others = [other for other in FAMILIES.values() if other is not family]

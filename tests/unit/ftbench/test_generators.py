@@ -62,7 +62,7 @@ def test_clean_rows_of_listops_are_right_and_a_known_part_of_the_crowd_is_not() 
         assert all(_solved(pair.prompt) == pair.answer for pair in pools.generate("listops", part, 200, 0))
     crowd = pools.generate("listops", "crowd", 500, 0)
     wrong = sum(_solved(pair.prompt) != pair.answer for pair in crowd)
-    assert 0.5 < wrong / len(crowd) < 0.7
+    assert 0.45 < wrong / len(crowd) < 0.6
     assert len(set(crowd)) < 0.85 * len(crowd), "the crowd's pool holds copies"
     assert len({pair.prompt for pair in crowd}) < len(set(crowd)), "the crowd gives several answers to one prompt"
 

@@ -234,7 +234,7 @@ def test_versions_and_code_are_named_without_importing_torch() -> None:
 
 
 def test_the_supervisor_side_imports_no_torch() -> None:
-    code = "import hpc_trex.job.entry, hpc_trex.job.supervisor, hpc_trex.training.builtin, sys; print([m for m in ('torch', 'transformers', 'numpy', 'pyarrow') if m in sys.modules])"
+    code = "import hpc_trex.job.entry, hpc_trex.job.supervisor, hpc_trex.builtin, sys; print([m for m in ('torch', 'transformers', 'numpy', 'pyarrow') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpc_trex.builtin import BUILTIN_MODELS, builtin, builtin_path
 from hpc_trex.errors import JobFailure, NotFound
 from hpc_trex.models import FailureClass, ModelRef, TrainConfig
 from hpc_trex.training import data
 from hpc_trex.training.attention import Machine, choose
 from hpc_trex.training.batches import pack
-from hpc_trex.training.builtin import BUILTIN_MODELS, builtin, builtin_path
 from hpc_trex.training.curve import MAX_POINTS, Curve
 from hpc_trex.training.health import Diverged, LossWatch
 from hpc_trex.training.progress import MARKER, Progress, newest_checkpoint
