@@ -42,7 +42,7 @@ class LaunchOptions(Record):
 
     name: str | None = None
     directory: str | None = None
-    task: str = "mini-listops"
+    task: str = "mini-triage"
     model: str = "builtin:tiny-qwen3"
     profile: str = "local"
     max_nodes: int | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
+
 from hpc_trex.agents.protocol import NothingToPropose
 from hpc_trex.agents.reviewer import review
 from hpc_trex.controller import budget
@@ -20,6 +22,8 @@ from hpc_trex.models import (
 from hpc_trex.tree.events import NodeAdded, TrialAdded
 from hpc_trex.tree.policies import POLICIES
 
+#: Characters of a hypothesis in a line for a person; ``hpc-trex show`` has the whole.
+LINE = 150
 #: Proposals for one parent before another parent is tried.
 PROPOSALS = 3
 
@@ -103,7 +107,7 @@ def add_node(work: Work, parent: int, plan: RoundPlan) -> int:
         work.record(planned_trial(work, node, number, plan.data, trial))
     work.paths.node(node).mkdir(parents=True, exist_ok=True)
     write_record(work.paths.plan(node), plan)
-    work.say(f"node {node} from node {parent}: {plan.hypothesis.splitlines()[0]}")
+    work.say(f"node {node} from node {parent}: {shorten(plan.hypothesis, LINE, placeholder=' ...')}")
     return node
 
 

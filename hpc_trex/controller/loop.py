@@ -160,8 +160,8 @@ class Controller:
             return
         diagnosis = self.work.researcher.diagnose(self.work.view, node, self._samples(view))
         self.work.record(NodeDiagnosed(node=node, report=diagnosis.report, insights=tuple(diagnosis.insights)))
-        score = "" if view.score is None else f" score {view.score:.3f}"
-        self.work.say(f"node {node} {view.state.value}{score}: {diagnosis.report.splitlines()[0]}")
+        for line in diagnosis.report.splitlines()[:2]:
+            self.work.say(f"node {node} {view.state.value}: {line}")
 
     def _samples(self, view: NodeView) -> Iterator[Sample]:
         """Yield the evaluated dev rows of the round's best trial."""

@@ -14,7 +14,7 @@ from hpc_trex.models.profile import Profile
 class Budget(Record):
     """The caps of a search; ``None`` is no cap. A cap stops new rounds and trials, it never kills a running one."""
 
-    max_nodes: int = Field(default=8, ge=1)
+    max_nodes: int = Field(default=6, ge=1)
     """Rounds, without the baseline."""
     gpu_hours: float | None = Field(default=None, gt=0)
     cpu_hours: float | None = Field(default=None, gt=0)
