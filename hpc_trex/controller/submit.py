@@ -97,9 +97,9 @@ def _hand_over(work: Work, item: Ready, token: str) -> int:
         ) from error
     work.submit_failures = 0
     work.record(AttemptQueued(token=token, job_id=job_id))
-    work.say(
-        f"node {item.node} {_what(item)}: job {job_id}" + (f", attempt {item.attempt}" if item.attempt > 1 else "")
-    )
+    number = job_id.partition(":")[0]  # what follows in a local id tells a process from a later one of its number
+    again = f", attempt {item.attempt}" if item.attempt > 1 else ""
+    work.say(f"node {item.node} {_what(item)}: job {number}{again}")
     return 1
 
 
