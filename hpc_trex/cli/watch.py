@@ -12,6 +12,7 @@ import click
 
 from hpc_trex.cli.errors import INTERRUPTED
 from hpc_trex.cli.options import emit, look
+from hpc_trex.errors import BudgetReached
 
 if TYPE_CHECKING:
     from hpc_trex.controller import Controller
@@ -65,14 +66,18 @@ class Album:
 def finish(paths: SearchPaths, state: SearchState) -> int:
     """Print the last block of a search (its last line is the report's path) and return the exit code."""
     from hpc_trex.cli.reporting import report_of
+    from hpc_trex.controller.budget import REACHED
     from hpc_trex.report.tables import final_text
     from hpc_trex.tree.store import Store
 
     with Store.read(paths) as reader:
+        capped = reader.state()[1].startswith(REACHED)
         report = report_of(paths, reader)
         text = final_text(reader.status(), reader.nodes(), report, higher=reader.higher_is_better, look=look())
     emit("\n" + text)
-    return 1 if state.value in {"failed", "cancelled"} else 0
+    if state.value in {"failed", "cancelled"}:
+        return 1
+    return BudgetReached.exit_code if capped else 0
 
 
 def say_how_to_go_on(paths: SearchPaths) -> None:

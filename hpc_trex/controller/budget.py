@@ -7,6 +7,9 @@ import time
 from hpc_trex.controller.context import Work
 from hpc_trex.models import Resources
 
+#: How the message of a search begins that a cap other than the number of rounds has ended (exit code 7).
+REACHED = "budget reached: "
+
 
 def gpu_hours(resources: Resources) -> float:
     """Return the worst case of one job: all its GPUs for its whole time limit, in hours."""

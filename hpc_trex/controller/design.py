@@ -47,7 +47,10 @@ def design(work: Work, ready: int) -> int:
 def _no_more_rounds(work: Work) -> bool:
     """Begin to finish when the rounds are used up, or a cap is reached."""
     rounds = work.store.next_node() - 1
-    why = f"all {rounds} rounds are designed" if rounds >= work.config.budget.max_nodes else budget.reached(work)
+    cap = budget.reached(work)
+    why = f"{budget.REACHED}{cap}" if cap else ""
+    if rounds >= work.config.budget.max_nodes:
+        why = f"all {rounds} rounds are designed"
     if why:
         work.change_state(SearchState.FINISHING, why)
     return bool(why)

@@ -67,6 +67,8 @@ class Controller:
         """
         self.paths = paths
         self.lease = Lease(paths)
+        self._quiet: int | None = None
+        """The number of the last event, after a pass that found nothing to do."""
         self.lease.acquire()
         try:
             self.store = Store.open(paths, guard=self.lease)
@@ -130,6 +132,15 @@ class Controller:
         if self.store.next_node() == 0:
             work.record(NodeAdded(node=0, parent=None, plan=None))
         collect(work)
+        seq = self.store.last_seq()
+        if seq == self._quiet and not work.suspects:
+            return  # nothing came in since a pass that found nothing to do
+        self._derive(work)
+        waits = time.monotonic() < work.not_before  # then there is something to do later, without any event
+        self._quiet = seq if self.store.last_seq() == seq and not waits else None
+
+    def _derive(self, work: Work) -> None:
+        """Do everything that follows from what is recorded."""
         before = set(self.store.node_ids(NodeState.PENDING))
         ready = advance(work)
         for node in sorted(before - set(self.store.node_ids(NodeState.PENDING))):

@@ -187,3 +187,40 @@ def test_equal_experiments_are_run_once(search, cluster):
             if trial.kind is JobKind.TRAIN and trial.reused_from is None
         )
         assert max(seen.values()) == 1
+
+
+def test_a_cap_in_cpu_hours_ends_the_rounds_but_not_the_choice_and_the_test(search, cluster):
+    paths = search(cpu_hours=0.001)
+    with drive(paths, cluster) as controller:
+        state, message = controller.store.state()
+        assert state is SearchState.DONE
+        assert message.startswith("budget reached: ")
+        assert controller.store.next_node() < 5
+        assert controller.store.test_score() is not None
+
+
+def test_a_quiet_tick_asks_the_scheduler_and_nothing_else(search, cluster, monkeypatch):
+    paths = search()
+    with Controller(paths) as controller:
+        controller.start()
+        for _ in range(3):
+            controller.tick()
+        monkeypatch.setattr("hpc_trex.controller.loop.advance", None)
+        polls = cluster.polls
+        controller.tick()
+        assert cluster.polls == polls + 1
+
+
+def test_jobs_that_had_to_wait_for_the_scheduler_are_submitted_when_the_pause_is_over(search, cluster):
+    paths = search()
+    with Controller(paths) as controller:
+        controller.start()
+        controller.tick()
+        cluster.finish_all()
+        controller.work.not_before = float("inf")
+        for _ in range(4):
+            controller.tick()
+        assert not cluster.live
+        controller.work.not_before = 0.0
+        controller.tick()
+        assert cluster.live
