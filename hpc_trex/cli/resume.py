@@ -26,6 +26,7 @@ OVER = ("done", "failed", "cancelled")
 @click.option("--gpu-hours", type=AMOUNT, help="New cap on GPU-hours.")
 @click.option("--cpu-hours", type=AMOUNT, help="New cap on CPU-hours.")
 @click.option("--wall-minutes", type=AMOUNT, help="New cap on the time of a run.")
+@click.option("--minutes", type=COUNT, help="Time limit of further training jobs.")
 @click.option("--profile", help="Run further jobs on another profile.")
 @click.option("-d", "--detach", is_flag=True, help="Leave the search to a background controller and return.")
 @dry_run_option
@@ -72,12 +73,15 @@ def already_over(paths: SearchPaths, state: str, words: list[str]) -> None:
 def changed(old: SearchConfig, profile: str | None, caps: dict[str, Any]) -> SearchConfig:
     """Return the configuration with what was typed put over it."""
     given = {key: value for key, value in caps.items() if value is not None}
-    parallel = given.pop("parallel", old.parallel)
-    updates: dict[str, object] = {"budget": old.budget.model_copy(update=given), "parallel": parallel}
+    parallel, minutes = given.pop("parallel", old.parallel), given.pop("minutes", None)
+    updates: dict[str, Any] = {"budget": old.budget.model_copy(update=given), "parallel": parallel}
     if profile is not None:
         from hpc_trex.slurm.profiles import load_profile
 
         updates["profile"] = load_profile(profile)
+    if minutes is not None:
+        used = updates.get("profile", old.profile)
+        updates["profile"] = used.model_copy(update={"train": used.train.model_copy(update={"minutes": minutes})})
     return old.model_copy(update=updates)
 
 
@@ -87,12 +91,18 @@ def options(profile: str | None, caps: dict[str, Any]) -> list[str]:
     return [f"--{key.replace('_', '-')}={value}" for key, value in given.items() if value is not None]
 
 
+def _without_minutes(config: SearchConfig) -> dict[str, Any]:
+    return config.profile.model_dump(exclude={"train": {"minutes"}})
+
+
 def changes(old: SearchConfig, new: SearchConfig) -> list[str]:
     """Return what differs, one line a setting."""
     before, after = old.budget.model_dump(), new.budget.model_dump()
     lines = [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after[key]]
     if old.parallel != new.parallel:
         lines.append(f"parallel: {old.parallel} -> {new.parallel}")
-    if old.profile != new.profile:
+    if old.profile.train.minutes != new.profile.train.minutes:
+        lines.append(f"minutes: {old.profile.train.minutes} -> {new.profile.train.minutes}")
+    if _without_minutes(old) != _without_minutes(new):
         lines.append(f"profile: {old.profile.name} -> {new.profile.name}")
     return lines

@@ -64,7 +64,7 @@ def on(monkeypatch: pytest.MonkeyPatch) -> Callable[[Cluster], None]:
 def test_dry_run_shows_plan_cost_and_first_job_and_creates_nothing(trex: Trex, tmp_path: Path) -> None:
     result = trex("launch", "--max-nodes", "3", "--dry-run")
     assert result.exit_code == 0, result.output
-    for words in ("mini-listops-1", "at worst", "trainings of 60 min", "hpc_trex.job", "nothing was started"):
+    for words in ("mini-triage-1", "at worst", "trainings of 60 min", "hpc_trex.job", "nothing was started"):
         assert words in result.stdout
     assert not (tmp_path / "searches").exists()
 
@@ -121,7 +121,7 @@ def test_ctrl_c_stops_watching_and_says_how_to_go_on(trex: Trex, on: Callable[..
     on(Prompt())
     resumed = trex("resume", "--max-nodes", "1")
     assert resumed.exit_code == 0, resumed.output
-    assert "max_nodes: 8 -> 1" in resumed.stdout
+    assert "max_nodes: 6 -> 1" in resumed.stdout
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -130,7 +130,7 @@ def test_a_terminated_controller_gives_the_lease_back(
 ) -> None:
     on(Interrupting(number))
     assert trex("launch").exit_code == code
-    assert not (tmp_path / "searches" / "mini-listops-1" / "controller.lease").exists()
+    assert not (tmp_path / "searches" / "mini-triage-1" / "controller.lease").exists()
 
 
 def test_tick_does_one_pass(trex: Trex, on: Callable[..., None]) -> None:
@@ -157,7 +157,7 @@ def test_resume_dry_run_changes_nothing(trex: Trex, make_search: Make) -> None:
     before = paths.events.read_bytes()
     result = trex("resume", "--max-nodes", "20", "--profile", "testcluster", "--dry-run")
     assert result.exit_code == 0, result.output
-    assert "max_nodes: 8 -> 20" in result.stdout
+    assert "max_nodes: 6 -> 20" in result.stdout
     assert "profile: local -> testcluster" in result.stdout
     assert paths.events.read_bytes() == before
 
@@ -256,10 +256,10 @@ def test_launch_detached_returns_and_cancel_ends_jobs_and_controller(trex: Trex,
     assert result.exit_code == 0, result.output
     pid = int(result.stdout.split("(pid ")[1].split()[0])
     assert read_json(trex("status", "--json"))["running"]
-    assert "next tick" in trex("cancel", "mini-listops-1").stdout
+    assert "next tick" in trex("cancel", "mini-triage-1").stdout
     deadline = time.monotonic() + 30
     while os.waitpid(pid, os.WNOHANG) == (0, 0):
-        assert time.monotonic() < deadline, (tmp_path / "searches/mini-listops-1/controller.log").read_text()
+        assert time.monotonic() < deadline, (tmp_path / "searches/mini-triage-1/controller.log").read_text()
         time.sleep(0.1)
     body = read_json(trex("status", "--json"))
     assert body["state"] == "cancelled"
