@@ -180,6 +180,21 @@ sealed/ holds the test rows, which are opened once, for the chosen node.
 """
 
 
+def _take(directory: Path) -> None:
+    """Make the directory. Raises UsageProblem when another launch has been first: its search must not be touched."""
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError as error:
+        if not directory.is_dir() or any(directory.iterdir()):
+            raise UsageProblem(
+                f"{directory} exists already", hint=f"choose another --name, or: hpc-trex resume {directory.name}"
+            ) from error
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise disk_problem(error, directory) from error
+        raise
+
+
 def create_search(plan: LaunchPlan) -> SearchPaths:
     """Make the search directory: task files, ``search.toml``, an empty tree. All of it, or nothing.
 
@@ -187,8 +202,8 @@ def create_search(plan: LaunchPlan) -> SearchPaths:
     """
     os.umask(0o007 if plan.config.profile.share == "group" else 0o077)
     paths = SearchPaths(plan.directory)
+    _take(plan.directory)
     try:
-        plan.directory.mkdir(parents=True, exist_ok=True)
         made = materialise(plan.loaded, paths, drop_overlap=plan.options.drop_overlap)
         write_atomic(paths.config, tomli_w.dumps(plan.config.model_dump(mode="json", exclude_none=True)))
         write_atomic(plan.directory / "README.txt", README.format(name=plan.config.name))

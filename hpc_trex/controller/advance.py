@@ -93,11 +93,16 @@ def _preparation(work: Work, view: NodeView) -> tuple[bool, Ready | None]:
         return False, None
     if owner != view.id and work.store.node(owner).state is NodeState.PENDING:
         return False, None  # the owner's own turn submits it, or ends this round with it
-    if last is None or _may_retry(work, owner, 0, last):
+    if last is None or _was_another_rounds(view, owner, last) or _may_retry(work, owner, 0, last):
         kind = JobKind.BASE if view.id == 0 else JobKind.PREPARE
         return False, Ready(owner, 0, kind, len(work.store.attempts(owner, 0)) + 1)
     _fail_round(work, view, last)
     return False, None
+
+
+def _was_another_rounds(view: NodeView, owner: int, last: AttemptView) -> bool:
+    """Tell whether the data are missing only because the round that was to prepare them was cancelled."""
+    return owner != view.id and last.failure is FailureClass.CANCELLED and last.attempt < MAX_ATTEMPTS
 
 
 def _fail_round(work: Work, view: NodeView, last: AttemptView) -> None:
@@ -113,8 +118,10 @@ def _advance_trial(work: Work, trial: TrialView, *, prepared: bool) -> Iterator[
     if trial.state not in (TrialState.PLANNED, TrialState.ACTIVE):
         return
     if trial.reused_from is not None:
-        _take_over(work, trial, work.store.trial(*trial.reused_from))
-        return
+        source = work.store.trial(*trial.reused_from)
+        if source.state is not TrialState.CANCELLED:  # then this trial, which nobody cancelled, runs itself
+            _take_over(work, trial, source)
+            return
     attempts = work.store.attempts(trial.node, trial.trial)
     last = attempts[-1] if attempts else None
     if last is None:
@@ -173,15 +180,16 @@ def _idle(attempts: list[AttemptView]) -> int:
 
 
 def _environment_retry(work: Work, node: int, trial: int, last: AttemptView) -> bool:
-    seen = work.outages.setdefault((node, trial), 0)
-    if seen >= FATES[FailureClass.ENVIRONMENT].retries:
+    # Asked several times in each pass: what counts are the attempts, not the questions.
+    seen = work.outages.setdefault((node, trial), set())
+    seen.add(last.attempt)
+    if len(seen) > FATES[FailureClass.ENVIRONMENT].retries:
         work.outages.pop((node, trial))
         work.change_state(SearchState.PAUSED, f"the environment failed: {last.message}")
         raise EnvironmentProblem(
-            f"job {last.token} failed {seen + 1} times because of its environment: {last.message}",
+            f"job {last.token} failed {len(seen)} times because of its environment: {last.message}",
             hint=f"correct it, then: hpc-trex resume {work.paths.root}",
         )
-    work.outages[(node, trial)] = seen + 1
     return True
 
 
@@ -229,7 +237,7 @@ def _take_over(work: Work, trial: TrialView, source: TrialView) -> None:
             )
         )
         work.say(f"node {trial.node} trial {trial.trial}: same as node {source.node} trial {source.trial}")
-    elif source.state in (TrialState.FAILED, TrialState.CANCELLED):
+    elif source.state is TrialState.FAILED:
         _end_trial_failed(work, trial, source.failure or FailureClass.LOST, f"same as node {source.node}")
 
 
@@ -246,14 +254,15 @@ def _end_node_if_over(work: Work, node: int) -> None:
     failures = [trial.failure for trial in planned if trial.failure is not None]
     charged = [failure for failure in failures if FATES[failure].charged]
     failure = (charged or failures or [FailureClass.LOST])[0]
-    cancelled = all(item is FailureClass.CANCELLED for item in failures)
+    cancelled = bool(failures) and all(item is FailureClass.CANCELLED for item in failures)
+    messages = [trial.message for trial in planned if trial.failure is failure] or [planned[0].message]
     work.record(
         NodeEnded(
             node=node,
             state=NodeState.CANCELLED if cancelled else NodeState.FAILED,
             failure=failure,
             charged=bool(charged),
-            message=planned[0].message,
+            message=messages[0],
         )
     )
 

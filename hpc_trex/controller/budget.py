@@ -31,7 +31,9 @@ def reached(work: Work) -> str:
     budget, cost = work.config.budget, work.store.cost()
     if budget.cpu_hours is not None and cost.cpu_hours >= budget.cpu_hours:
         return f"{cost.cpu_hours:.2f} of {budget.cpu_hours:g} CPU-hours used"
-    if budget.gpu_hours is not None and not reserve_allows(work, work.config.profile.train):
+    # What runs may end below its worst case, so it holds back further jobs (reserve_allows) but ends no search.
+    one = gpu_hours(work.config.profile.train)
+    if budget.gpu_hours is not None and one and cost.gpu_hours + one > budget.gpu_hours:
         return f"{cost.gpu_hours:.2f} of {budget.gpu_hours:g} GPU-hours used; one more training may exceed the cap"
     minutes = (time.monotonic() - work.started) / 60
     if budget.wall_minutes is not None and minutes >= budget.wall_minutes:

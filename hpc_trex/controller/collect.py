@@ -120,8 +120,14 @@ def _tail(path: object) -> str:
         return ""
 
 
-def cancelled(attempt: AttemptView, message: str) -> AttemptEnded:
-    """Return the event of an attempt that a person cancelled."""
+def cancelled(work: Work, attempt: AttemptView, message: str) -> AttemptEnded:
+    """Return the event of an attempt that a person cancelled; what it used until then counts."""
+    beat = read_record(work.attempt_paths(attempt).heartbeat, Heartbeat)
     return AttemptEnded(
-        token=attempt.token, succeeded=False, failure=FailureClass.CANCELLED, message=message, gpus=attempt.gpus
+        token=attempt.token,
+        succeeded=False,
+        failure=FailureClass.CANCELLED,
+        message=message,
+        seconds=beat.seconds if beat else 0.0,
+        gpus=attempt.gpus,
     )

@@ -30,8 +30,10 @@ class Work:
     lines: list[str] = field(default_factory=list)
     suspects: dict[str, int] = field(default_factory=dict)
     """How many looks in a row a live attempt was over, or absent, without a result file."""
-    outages: dict[tuple[int, int], int] = field(default_factory=dict)
-    """ENVIRONMENT failures of a (node, trial) seen by this controller."""
+    outages: dict[tuple[int, int], set[int]] = field(default_factory=dict)
+    """Attempts of a (node, trial) that this controller saw fail because of the ENVIRONMENT."""
+    refused: set[tuple[int, int, int]] = field(default_factory=set)
+    """Proposals whose refusal is noted: they come again, and are refused again, at each look at the same tree."""
     not_before: float = 0.0
     """No submit before this time (monotonic seconds): the scheduler asked for a pause."""
     submit_failures: int = 0

@@ -38,19 +38,26 @@ def design(work: Work, ready: int) -> int:
         return 0
     added = 0
     while len(work.store.live_attempts()) + ready + added < work.config.parallel:
-        if _no_more_rounds(work) or not _add_round(work):
+        if _no_more_rounds(work) or not budget.reserve_allows(work, work.config.profile.train):
+            break
+        if not _add_round(work):
             break
         added += 1
     return added
 
 
-def _no_more_rounds(work: Work) -> bool:
-    """Begin to finish when the rounds are used up, or a cap is reached."""
+def why_no_more(work: Work) -> str:
+    """Return why no further round may be designed, empty when one may: the rounds are used up, or a cap is reached."""
     rounds = work.store.next_node() - 1
-    cap = budget.reached(work)
-    why = f"{budget.REACHED}{cap}" if cap else ""
     if rounds >= work.config.budget.max_nodes:
-        why = f"all {rounds} rounds are designed"
+        return f"all {rounds} rounds are designed"
+    cap = budget.reached(work)
+    return f"{budget.REACHED}{cap}" if cap else ""
+
+
+def _no_more_rounds(work: Work) -> bool:
+    """Begin to finish when no further round may be designed."""
+    why = why_no_more(work)
     if why:
         work.change_state(SearchState.FINISHING, why)
     return bool(why)
@@ -83,12 +90,13 @@ def _accepted_plan(work: Work, parent: int) -> RoundPlan | None:
             plan = work.researcher.propose(work.view, parent, seed=seed)
         except NothingToPropose:
             return None
-        if work.view.is_known(plan):
-            continue
-        refusals = review(plan, work.view)
-        if not refusals:
+        refusals = review(plan, work.view)  # first: only a valid plan has an identity
+        if not refusals and not work.view.is_known(plan):
             return plan
-        work.note(f"the Reviewer refused a plan of {work.researcher.name}: {'; '.join(refusals)}", parent)
+        proposal = (work.store.next_node(), parent, number)
+        if refusals and proposal not in work.refused:
+            work.refused.add(proposal)
+            work.note(f"the Reviewer refused a plan of {work.researcher.name}: {'; '.join(refusals)}", parent)
     return None
 
 

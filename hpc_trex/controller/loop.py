@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -12,13 +13,13 @@ from typing import NamedTuple
 
 from hpc_trex.agents.protocol import Sample
 from hpc_trex.agents.registry import make_researcher
-from hpc_trex.controller.advance import advance
+from hpc_trex.controller.advance import Ready, advance
 from hpc_trex.controller.collect import cancelled, collect
 from hpc_trex.controller.context import Work
-from hpc_trex.controller.design import design
+from hpc_trex.controller.design import design, why_no_more
 from hpc_trex.controller.finish import finish, measure_noise_floor, rescore
-from hpc_trex.controller.submit import submit
-from hpc_trex.errors import EnvironmentProblem
+from hpc_trex.controller.submit import give_up, submit
+from hpc_trex.errors import EnvironmentProblem, UsageProblem
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import (
     AttemptState,
@@ -33,7 +34,7 @@ from hpc_trex.models import (
 )
 from hpc_trex.samples import read_samples
 from hpc_trex.slurm.profiles import make_scheduler
-from hpc_trex.slurm.scheduler import JobRef, Scheduler
+from hpc_trex.slurm.scheduler import CancelUnavailable, JobRef, Scheduler
 from hpc_trex.tree.context import StoreView
 from hpc_trex.tree.events import ConfigChanged, NodeAdded, NodeDiagnosed, TrialEnded
 from hpc_trex.tree.lease import Lease
@@ -69,6 +70,7 @@ class Controller:
         self.lease = Lease(paths)
         self._quiet: int | None = None
         """The number of the last event, after a pass that found nothing to do."""
+        self._changed = False
         self.lease.acquire()
         try:
             self.store = Store.open(paths, guard=self.lease)
@@ -78,18 +80,33 @@ class Controller:
             raise
 
     def _open(self, config: SearchConfig | None, scheduler: Scheduler | None) -> Work:
-        if config is not None and config != self.store.config:
-            self.store.record(ConfigChanged(config=config))
-        current = self.store.config
+        old = self.store.config
+        current = config or old
+        os.umask(0o007 if current.profile.share == "group" else 0o077)
+        if current.profile.scheduler != old.profile.scheduler:
+            self._must_be_idle(old.profile)
+        scheduler = scheduler or make_scheduler(current.profile)
+        if current != old:
+            self.store.record(ConfigChanged(config=current))
+            self._changed = True
         card = TaskCard.model_validate_json(self.paths.card.read_bytes())
         rows = {name: _count_lines(self.paths.sources / f"{name}.jsonl") for name in card.sources}
         return Work(
             paths=self.paths,
             store=self.store,
-            scheduler=scheduler or make_scheduler(current.profile),
+            scheduler=scheduler,
             researcher=make_researcher(current.researcher),
             view=StoreView(self.store, card, rows),
         )
+
+    def _must_be_idle(self, old: Profile) -> None:
+        """Raise UsageProblem while the scheduler that is to be left has jobs: the next one would take them for lost."""
+        live = len(self.store.live_attempts())
+        if live:
+            raise UsageProblem(
+                f"{live} job(s) of this search may still run under profile {old.name} ({old.scheduler})",
+                hint=f"resume without --profile until they are over, or end them: hpc-trex cancel NODE {self.paths.root}",
+            )
 
     def __enter__(self) -> Controller:
         return self
@@ -105,10 +122,17 @@ class Controller:
         return self.store.config.profile
 
     def start(self) -> None:
-        """Set a new, paused or finishing search going again; a search that is over stays so."""
-        if self.store.state()[0] is SearchState.PAUSED:
-            resumed = SearchState.FINISHING if self.store.chosen() is not None else SearchState.RUNNING
-            self.work.change_state(resumed)
+        """Set a paused search going again, and a finishing one whose caps were changed; one that is over stays so.
+
+        After the final choice no round is designed any more, whatever the caps.
+        """
+        state = self.store.state()[0]
+        if state is SearchState.PAUSED and self.store.chosen() is not None:
+            self.work.change_state(SearchState.FINISHING, why_no_more(self.work))
+        elif state is SearchState.PAUSED or (
+            state is SearchState.FINISHING and self._changed and self.store.chosen() is None
+        ):
+            self.work.change_state(SearchState.RUNNING)
         for node in self.store.undiagnosed():
             self._diagnose(node)
 
@@ -141,20 +165,29 @@ class Controller:
 
     def _derive(self, work: Work) -> None:
         """Do everything that follows from what is recorded."""
-        before = set(self.store.node_ids(NodeState.PENDING))
-        ready = advance(work)
-        for node in sorted(before - set(self.store.node_ids(NodeState.PENDING))):
-            self._diagnose(node)
+        self._advance()
         if self._baseline_failed():
             return
         rescore(work)
         measure_noise_floor(work)
-        ready = advance(work)
+        ready = self._advance()
         if design(work, len(ready)):
-            ready = advance(work)
+            ready = self._advance()
+        if give_up(work, ready):
+            self._advance()
+            if self._baseline_failed():
+                return
         finish(work)
         if self.store.state()[0] not in OVER:
-            submit(work, advance(work))
+            submit(work, self._advance())
+
+    def _advance(self) -> list[Ready]:
+        """Settle what is settled, have the rounds that ended read, and return the jobs that are ready."""
+        before = set(self.store.node_ids(NodeState.PENDING))
+        ready = advance(self.work)
+        for node in sorted(before - set(self.store.node_ids(NodeState.PENDING))):
+            self._diagnose(node)
+        return ready
 
     def _baseline_failed(self) -> bool:
         root = self.store.node(0)
@@ -181,7 +214,9 @@ class Controller:
         trial = next(item for item in view.trials if item.trial == view.best_trial)
         if trial.result is None or trial.result.samples is None or trial.kind is JobKind.TEST:
             return
-        yield from islice(read_samples(Path(trial.result.samples)), SAMPLES_READ)
+        path = Path(trial.result.samples)
+        if path.exists():  # removed by a person: the round is read without its bad cases
+            yield from islice(read_samples(path), SAMPLES_READ)
 
     def _obey(self) -> None:
         """Carry out what ``hpc-trex cancel`` asked of a running controller."""
@@ -190,7 +225,11 @@ class Controller:
             return
         wanted = json.loads(request.read_text())
         if wanted.get("action") == "cancel":
-            self.cancel(wanted.get("node"))
+            try:
+                self.cancel(wanted.get("node"))
+            except CancelUnavailable as error:
+                self.work.say(f"{error.message}; the next tick tries again")
+                return
         request.unlink()
 
     def cancel(self, node: int | None = None) -> list[str]:
@@ -202,7 +241,8 @@ class Controller:
         refs = [JobRef(item.token, item.job_id, self.paths.root / item.directory) for item in attempts]
         work.scheduler.cancel(refs)
         for item in attempts:
-            work.record(cancelled(item, "cancelled by the user"))
+            work.suspects.pop(item.token, None)
+            work.record(cancelled(work, item, "cancelled by the user"))
             was = "running" if item.state is AttemptState.RUNNING else "waiting"
             work.say(f"node {item.node} trial {item.trial}: {was} job {item.job_id or item.token} cancelled")
         for trial in self.store.trials(TrialState.PLANNED, TrialState.ACTIVE):
@@ -216,7 +256,7 @@ class Controller:
                         message="cancelled by the user",
                     )
                 )
-        advance(work)
+        self._advance()
         if node is None and self.store.state()[0] not in OVER:
             work.change_state(SearchState.CANCELLED, "cancelled by the user")
         publish(self.store, force=True)

@@ -82,8 +82,6 @@ def _chosen(work: Work, node: int, base: ModelRef) -> ModelRef:
     if node == 0:
         return base
     trial = work.store.trial(chosen.node, chosen.trial)
-    if trial.reused_from is not None:
-        trial = work.store.trial(*trial.reused_from)
     if trial.result is None or trial.result.model is None:
         raise TrexError(f"the chosen trial (node {node} trial {chosen.trial}) has no model on record")
     return trial.result.model

@@ -11,15 +11,15 @@ from __future__ import annotations
 import time
 
 from hpc_trex.controller.advance import Ready
-from hpc_trex.controller.budget import reserve_allows
+from hpc_trex.controller.budget import REACHED, reserve_allows
 from hpc_trex.controller.collect import AGREEING_LOOKS
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.spec import job_spec, resources_of
 from hpc_trex.errors import ClusterRefused
 from hpc_trex.files import write_record
-from hpc_trex.models import AttemptState, AttemptView, JobKind, SearchState
+from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, SearchState, TrialState
 from hpc_trex.slurm.scheduler import JobRequest, SubmitRefused, SubmitUnavailable
-from hpc_trex.tree.events import AttemptIntended, AttemptQueued
+from hpc_trex.tree.events import AttemptIntended, AttemptQueued, TrialEnded
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
@@ -34,11 +34,39 @@ def submit(work: Work, ready: list[Ready]) -> int:
     for item in ready:
         if free <= 0 or time.monotonic() < work.not_before:
             break
-        if item.kind is not JobKind.TEST and not reserve_allows(work, resources_of(work, item.kind)):
+        if not _fits(work, item):
             continue
         started += _start(work, item)
         free -= 1
     return started
+
+
+def give_up(work: Work, ready: list[Ready]) -> bool:
+    """End all open trials when nothing runs and no job that is ready fits under the GPU-hour cap: none ever will.
+
+    Return whether it was so.
+    """
+    if not ready or work.store.live_attempts() or any(_fits(work, item) for item in ready):
+        return False
+    cap, used = work.config.budget.gpu_hours, work.store.cost().gpu_hours
+    message = f"{REACHED}{used:.2f} of {cap:g} GPU-hours used; its time limit may exceed the cap"
+    for trial in work.store.trials(TrialState.PLANNED, TrialState.ACTIVE):
+        work.record(
+            TrialEnded(
+                node=trial.node,
+                trial=trial.trial,
+                state=TrialState.CANCELLED,
+                failure=FailureClass.CANCELLED,
+                message=message,
+            )
+        )
+        work.say(f"node {trial.node} trial {trial.trial}: given up, {message}")
+    return True
+
+
+def _fits(work: Work, item: Ready) -> bool:
+    """Tell whether the budget bears a job; the sealed test stands outside it."""
+    return item.kind is JobKind.TEST or reserve_allows(work, resources_of(work, item.kind))
 
 
 def _resubmit(work: Work) -> int:

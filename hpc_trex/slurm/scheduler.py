@@ -67,6 +67,10 @@ class SubmitUnavailable(TrexError):
     exit_code = 5
 
 
+class CancelUnavailable(TrexError):
+    """The scheduler could not be asked to end jobs; they go on until it is asked again."""
+
+
 class SubmitRefused(ClusterRefused):
     """The scheduler refused this request for good: wrong partition, too many GPUs, unknown account."""
 
@@ -85,7 +89,7 @@ class Scheduler(Protocol):
         ...
 
     def cancel(self, jobs: Sequence[JobRef]) -> None:
-        """End the jobs, waiting or running; those that are gone are passed over."""
+        """End the jobs, waiting or running; those that are gone are passed over. Raises :class:`CancelUnavailable`."""
         ...
 
     def slots(self) -> int:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hpc_trex.errors import TrexError, UsageProblem
+from hpc_trex.errors import UsageProblem
 from hpc_trex.files import DISK_ERRORS, disk_problem
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import Profile, Resources
@@ -22,7 +22,7 @@ from hpc_trex.slurm.environment import dropped_names, job_variables
 from hpc_trex.slurm.jobside import run_and_exit
 from hpc_trex.slurm.queue import CHUNK, SlurmQueue
 from hpc_trex.slurm.refusals import refusal
-from hpc_trex.slurm.scheduler import JobRef, JobRequest, JobState, JobStatus, SubmitUnavailable
+from hpc_trex.slurm.scheduler import CancelUnavailable, JobRef, JobRequest, JobState, JobStatus, SubmitUnavailable
 
 if TYPE_CHECKING:
     from hpc_trex.slurm.executor import TrexExecutor
@@ -82,13 +82,15 @@ class SlurmScheduler:
         return self._queue.poll(jobs)
 
     def cancel(self, jobs: Sequence[JobRef]) -> None:
-        """Cancel the jobs that carry these tokens. Raises :class:`TrexError` when Slurm cannot be asked."""
+        """Cancel the jobs that carry these tokens. Raises :class:`CancelUnavailable`."""
         tokens = {job.token for job in jobs}
         if not tokens:
             return
         queue = self._ask(("squeue", "--me", "-h", "-r", "-o", parsing.SQUEUE_FORMAT))
         if not queue.ok:
-            raise TrexError(f"cannot cancel: squeue says: {queue.words}", hint="try again, or: scancel --name=TOKEN")
+            raise CancelUnavailable(
+                f"cannot cancel: squeue says: {queue.words}", hint="try again, or: scancel --name=TOKEN"
+            )
         live = [
             row.job_id
             for row in parsing.parse_squeue(queue.out)
@@ -98,7 +100,9 @@ class SlurmScheduler:
             answer = self._ask(("scancel", *live[start : start + CHUNK]))
             # A job that ended meanwhile is what was wanted.
             if not answer.ok and "already" not in answer.err and "Invalid job id" not in answer.err:
-                raise TrexError(f"cannot cancel: scancel says: {answer.words}", hint="scancel " + " ".join(live))
+                raise CancelUnavailable(
+                    f"cannot cancel: scancel says: {answer.words}", hint="scancel " + " ".join(live)
+                )
 
     def slots(self) -> int:
         """Return the profile's ``parallel``, else 4: what else a site bears is not known."""
