@@ -161,7 +161,7 @@ def _train(op: TrainOp, draft: Draft, sources: Sources, size: float) -> Draft:
 
 
 def _weighed(draft: Draft, sources: Sources, factor: float) -> dict[str, float] | None:
-    """Return the mixture with the trusted sources' weight multiplied; weights add up to 1, four digits long."""
+    """Return the mixture with the trusted sources' weight multiplied; weights add up to 1, four digits long each (a small source must not become none)."""
     names = loaded(draft.data)
     trusted = [name for name in names if name in sources.trusted]
     if not trusted or len(trusted) == len(names):
@@ -169,7 +169,7 @@ def _weighed(draft: Draft, sources: Sources, factor: float) -> dict[str, float] 
     weights = draft.mixture or {name: float(sources.rows.get(name, 1)) for name in names}
     raw = {name: weights.get(name, 0.0) * (factor if name in trusted else 1.0) for name in names}
     total = sum(raw.values())
-    return {name: round(weight / total, 4) for name, weight in raw.items()} if total > 0 else draft.mixture
+    return {name: float(f"{weight / total:.4g}") for name, weight in raw.items()} if total > 0 else draft.mixture
 
 
 def _kept(mixture: dict[str, float] | None, data: DataRecipe) -> dict[str, float] | None:
@@ -187,7 +187,7 @@ def _data(op: DataOp, steps: Sequence[Step], data: DataRecipe, sources: Sources,
     if isinstance(op, Insert):
         there = any(step.op == op.step["op"] for step in steps)
         new = None if there else _step(op.step, data, sources)
-        return steps if new is None else _placed(steps, new, last=op.at == "last")
+        return steps if new is None else placed(steps, new, last=op.at == "last")
     kind = op.step["op"] if isinstance(op, Replace) else op.op
     places = [index for index, step in enumerate(steps) if step.op == kind]
     if not places:
@@ -214,7 +214,7 @@ def _rescaled(step: Step, op: Scale, size: float) -> Step | None:
     return STEP.validate_python({**step.model_dump(), op.param: scaled(value, op.by, op.min, op.max, size)})
 
 
-def _placed(steps: Sequence[Step], new: Step, *, last: bool) -> Sequence[Step]:
+def placed(steps: Sequence[Step], new: Step, *, last: bool = False) -> Sequence[Step]:
     """Insert before the first step that usually comes later, or at the end."""
     rank = USUAL_ORDER.index(new.op)
     later = (index for index, step in enumerate(steps) if USUAL_ORDER.index(step.op) > rank)

@@ -7,9 +7,10 @@ A value outside a dimension is moved to its nearest end.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from hpc_trex.agents.apply import Draft, Sources, get_field, reference, with_field
+from hpc_trex.agents.apply import Draft, Sources, get_field, placed, reference, with_field
 from hpc_trex.agents.moves import STEP, TRUSTED, FieldRange, Playbook
 from hpc_trex.agents.tree_facts import Facts
 from hpc_trex.models import DataRecipe, TrainConfig
@@ -46,11 +47,11 @@ def draft_of(point: Point, facts: Facts, book: Playbook) -> Draft:
     train = facts.default.train
     for field in book.fields:
         train = with_field(train, field.name, point[field.name])
-    steps: list[Step] = list(facts.default.data.steps)
+    steps: Sequence[Step] = facts.default.data.steps
     for switch in book.switches:
         chosen = point.get(f"step.{switch.name}", OFF)
         if chosen != OFF:
-            steps.append(STEP.validate_json(chosen))
+            steps = placed(steps, STEP.validate_json(chosen))
     return Draft(DataRecipe(steps=tuple(steps), seed=facts.default.data.seed), train)
 
 

@@ -65,7 +65,8 @@ def _sources(plan: RoundPlan, view: TreeView) -> Iterator[str]:
     for number, trial in enumerate(plan.trials, start=1):
         for name in sorted(set(trial.mixture or {}) - set(names)):
             yield f"trial {number}: mixture names source {name!r}, which is not loaded; loaded: {', '.join(names)}"
-        if trial.mixture is not None and (min(trial.mixture.values()) < 0 or sum(trial.mixture.values()) <= 0):
+        weights = None if trial.mixture is None else trial.mixture.values()
+        if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):
             yield f"trial {number}: mixture weights must be at least 0 and not all 0"
 
 

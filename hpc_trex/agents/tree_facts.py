@@ -18,7 +18,7 @@ Key = tuple[str, str, str]
 FROM = re.compile(r"[:+]from-(\d+)")
 
 #: Fields that change how a training runs and not what comes out of it.
-_NO_EFFECT = {"micro_batch_size", "attention", "gradient_checkpointing"}
+NO_EFFECT = {"micro_batch_size", "attention", "gradient_checkpointing", "packing"}
 
 
 def data_key(data: DataRecipe) -> str:
@@ -28,7 +28,7 @@ def data_key(data: DataRecipe) -> str:
 
 def train_key(train: TrainConfig) -> str:
     """Return a text that is equal for trainings with the same outcome."""
-    return train.resolved().model_dump_json(exclude=_NO_EFFECT)
+    return train.resolved().model_dump_json(exclude=NO_EFFECT)
 
 
 def draft_key(draft: Draft) -> Key:

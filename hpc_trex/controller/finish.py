@@ -122,11 +122,24 @@ def _choose(work: Work) -> None:
 
 
 def _finalists(work: Work) -> list[NodeView]:
-    """Return the best rounds by dev mean, best first; the baseline stands in when nothing beats it."""
+    """Return the best rounds by dev mean, best first; the baseline stands in when nothing beats it.
+
+    Of rounds whose best trial is the same experiment only the one that ran it counts: the others have no repeats.
+    """
     higher = work.card.metric.higher_is_better
-    done = [view for view in work.view.nodes() if view.state is NodeState.DONE and view.score is not None]
+    first: dict[str, NodeView] = {}
+    for view in sorted(work.view.nodes(), key=lambda view: (_took_over(view), view.id)):
+        if view.state is NodeState.DONE and view.score is not None:
+            best = next((trial for trial in view.trials if trial.trial == view.best_trial), None)
+            first.setdefault((best.identity if best else "") or f"node {view.id}", view)
+    done = list(first.values())
     done.sort(key=lambda view: ((-1 if higher else 1) * (view.score or 0.0), view.id))
     return done[: work.config.noise.final_candidates]
+
+
+def _took_over(view: NodeView) -> bool:
+    """Tell whether the round's best trial has the result of an earlier, equal one."""
+    return any(trial.trial == view.best_trial and trial.reused_from is not None for trial in view.trials)
 
 
 def _close_test(work: Work, chosen: Chosen) -> None:

@@ -14,7 +14,7 @@ def heading(source: ReportSource) -> dict[str, Any]:
     """Return the large figures: the gain on dev, and the sealed test's answer once there is one."""
     status = source.status
     top = status.chosen or status.best
-    gain = top.gain if top and top.gain is not None else _gain(status.baseline, top)
+    gain = top.gain if top and top.node else None  # of node 0, the baseline, there is none
     test = status.test_difference
     return {
         "gain": signed(gain) if gain is not None else "",
@@ -31,10 +31,12 @@ def heading(source: ReportSource) -> dict[str, Any]:
 
 
 def _is_better(gain: float | None, test: Score | None, *, higher_is_better: bool) -> bool:
-    """Tell whether the page may look pleased: the sealed test decides once it is there, before that the gain on dev."""
+    """Tell whether the page may look pleased: the sealed test decides once it is there, before that the gain on dev
+    (positive where the round is better, whatever the metric's direction).
+    """
     if test is not None:
         return test.low > 0 if higher_is_better else test.high < 0
-    return gain is not None and (gain > 0 if higher_is_better else gain < 0)
+    return gain is not None and gain > 0
 
 
 def _how(source: ReportSource, top: BestView | None) -> list[tuple[str, str]]:
@@ -46,10 +48,6 @@ def _how(source: ReportSource, top: BestView | None) -> list[tuple[str, str]]:
     settings = ", ".join(f"{name} {text}" for name, text in telling(planned.train).items())
     lines = [("move", node.move or node.plan.move), ("data", " → ".join(describe_recipe(node.plan.data)))]
     return [(name, text) for name, text in [*lines, ("training", settings)] if text]
-
-
-def _gain(base: BestView | None, top: BestView | None) -> float | None:
-    return top.dev - base.dev if base and top and base.node != top.node else None
 
 
 def _verdict(test: Score, *, higher_is_better: bool) -> str:
@@ -167,20 +165,24 @@ def trial_rows(source: ReportSource) -> list[dict[str, Any]]:
     for attempt in source.attempts:
         jobs.setdefault((attempt.node, attempt.trial), []).append(attempt)
     base = source.status.baseline.dev if source.status.baseline else None
+    sign = 1 if source.task.metric.higher_is_better else -1
     return [
-        _trial_row(node, trial, jobs.get((node.id, trial.trial), []), base)
+        _trial_row(node, trial, jobs.get((node.id, trial.trial), []), base, sign)
         for node in source.nodes
         for trial in node.trials
     ]
 
 
-def _trial_row(node: NodeView, trial: TrialView, jobs: list[AttemptView], base: float | None) -> dict[str, Any]:
+def _trial_row(
+    node: NodeView, trial: TrialView, jobs: list[AttemptView], base: float | None, sign: int
+) -> dict[str, Any]:
     train = trial.plan.train if trial.plan else None
     scores = trial.result.scores if trial.result else {}
     main = scores.get("main") or scores.get("chosen")
     score = main.value if main else trial.score
     sealed = trial.kind is JobKind.TEST
-    gain = score - base if score is not None and base is not None and not sealed and node.parent is not None else None
+    compared = not sealed and node.parent is not None
+    gain = sign * (score - base) if score is not None and base is not None and compared else None
     seconds = sum(job.seconds for job in jobs)
     what = "sealed test" if sealed else (trial.plan.label if trial.plan and trial.plan.label else node.move)
     if trial.replicate_of is not None:

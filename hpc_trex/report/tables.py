@@ -171,8 +171,10 @@ def _test_lines(status: StatusView) -> list[str]:
     if status.baseline is not None and status.baseline.test is not None:
         lines.append(f"          baseline {_score(status.baseline.test)}")
     if status.test_difference is not None:
-        gain = status.test_difference
-        lines.append(f"          gain {signed(gain.value)} [{signed(gain.low)}, {signed(gain.high)}] (paired, sealed)")
+        test = status.test_difference
+        low, high = (test.low, test.high) if test.higher_is_better else (-test.high, -test.low)
+        gain = test.value if test.higher_is_better else -test.value
+        lines.append(f"          gain {signed(gain)} [{signed(low)}, {signed(high)}] (paired, sealed)")
     return lines
 
 

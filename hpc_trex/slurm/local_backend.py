@@ -170,9 +170,10 @@ class LocalScheduler:
             return _elsewhere(job, job_id, host)
         if identity.boot != processes.this_boot():
             return JobStatus(JobState.ENDED, job_id, "NODE_FAIL (the machine was started anew)", host)
+        # First the look, then the question: a child that ends in between still leaves its exit code.
+        process = processes.read(identity.pid)
         child = _CHILDREN.get(job_id)
         code = child.poll() if child else None
-        process = processes.read(identity.pid)
         if code is None and process is not None and process.start == identity.start:
             return JobStatus(JobState.RUNNING, job_id, host=host)
         leftovers = self._running().get(_spec(job), [])

@@ -16,7 +16,8 @@ def total_steps(config: TrainConfig, samples: int) -> int:
     """Return the optimizer steps: ``epochs`` over the samples, the last step filled from the next epoch, capped by
     ``max_steps``.
     """
-    steps = max(1, math.ceil(config.epochs * samples / config.batch_size))
+    # Rounded first: 1.1 times 50 is 55.00000000000001 in floating point, and no 56th step was asked for.
+    steps = max(1, math.ceil(round(config.epochs * samples / config.batch_size, 9)))
     return steps if config.max_steps is None else min(steps, config.max_steps)
 
 

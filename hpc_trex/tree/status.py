@@ -59,7 +59,11 @@ def _best(
         return None
     group = [one for one in view.trials if trial in (one.trial, one.replicate_of) and _is_scored(one)]
     # the choice may fall on another trial of the round than the one whose score the round has
-    dev = view.score if trial == view.best_trial or not group else fmean(one.score for one in group if one.score)
+    dev = (
+        view.score
+        if trial == view.best_trial or not group
+        else fmean(one.score for one in group if one.score is not None)
+    )
     intervals = [one.result.scores["main"] for one in group if one.result and "main" in one.result.scores]
     sign = 1 if tree.higher_is_better else -1
     return BestView(

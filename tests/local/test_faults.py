@@ -60,7 +60,7 @@ def test_a_hub_id_without_network_fails_in_one_clear_line(home, monkeypatch):
     [
         ("train.jsonl", lambda text: text.replace('{"question"', '{"question', 1), "train.jsonl"),
         ("train.jsonl", lambda text: "\n".join(text.splitlines()[:4]) + '\n{"question": "only"}\n', "5"),
-        ("dev.jsonl", lambda text: "", "dev.jsonl"),
+        ("dev.jsonl", lambda text: "", "dev has no rows"),
         ("card.toml", lambda text: text.replace("exact_match", "exact_mach"), "metric"),
         ("card.toml", lambda text: text.replace("[metric]", "[metrics]"), "metric"),
         ("card.toml", lambda text: text.replace("{{ question }}", "{{ query }}"), "query"),

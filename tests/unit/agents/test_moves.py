@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from tree_view import FakeTree, card
 
-from hpc_trex.agents.apply import Draft, apply_change, apply_move, scaled
+from hpc_trex.agents.apply import Draft, Sources, apply_change, apply_move, scaled
 from hpc_trex.agents.defaults import default_draft, default_plan, sources_of
 from hpc_trex.agents.moves import load_playbook
+from hpc_trex.agents.tree_facts import NO_EFFECT
 from hpc_trex.errors import UsageProblem
 from hpc_trex.models import DataRecipe, LoraSettings, TrainConfig
 from hpc_trex.models.operators import FilterLoss, FilterSimilar, Load, Order, Sample, Split
@@ -44,6 +45,21 @@ def test_every_move_changes_some_plan_and_only_its_own_side(name: str) -> None:
         assert (new.data == old.data) == (move.kind == "train")
         if move.kind == "data":
             assert new.train == old.train
+
+
+def test_no_move_changes_only_how_a_training_is_computed() -> None:
+    """Packing, the micro-batch and their like leave the loss as it is: such a round would repeat an experiment."""
+    assert [move.name for move in BOOK.moves.values() if move.kind == "train" and move.touches <= NO_EFFECT] == []
+    assert "packing" in NO_EFFECT  # tests/local/test_training.py: how a batch is computed does not change the loss
+
+
+def test_a_small_trusted_source_does_not_vanish_from_the_mixture() -> None:
+    tree = FakeTree()
+    sources = Sources({"curated": 20, "crowd": 400_000}, frozenset({"curated"}))
+    new = apply_move(BOOK.moves["trusted-down"], default_draft(tree), sources)
+    assert new is not None
+    assert new.mixture is not None
+    assert new.mixture["curated"] == pytest.approx(0.33 * 20 / 400_000, rel=1e-3)
 
 
 @pytest.mark.parametrize("rule", BOOK.repairs, ids=lambda rule: rule.name)

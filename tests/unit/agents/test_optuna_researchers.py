@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 from tree_view import FakeTree, Surface, card, search
 
+from hpc_trex.agents.apply import USUAL_ORDER
 from hpc_trex.agents.dimensions import dimensions, draft_of, point_of
 from hpc_trex.agents.moves import load_playbook
 from hpc_trex.agents.optuna_researchers import RandomResearcher, TpeResearcher
@@ -59,6 +60,15 @@ def test_points_and_plans_are_two_forms_of_one_thing() -> None:
         point = researcher._ask(study, space, {})
         back = point_of(draft_of(point, facts, BOOK), space)
         assert back == point
+
+
+def test_steps_of_a_point_stand_at_their_usual_place() -> None:
+    """Conflicts are voted on before the copies, which are the votes, are dropped."""
+    facts = read_tree(FakeTree())
+    point = {d.name: d.choices[-1] if d.choices else d.low for d in dimensions(facts, BOOK)}
+    steps = [step.op for step in draft_of(point, facts, BOOK).data.steps]
+    assert steps == sorted(steps, key=USUAL_ORDER.index)
+    assert {"dedup", "filter_conflicts"} <= set(steps)
 
 
 def test_plans_of_another_researcher_are_points_too() -> None:

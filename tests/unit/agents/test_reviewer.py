@@ -58,6 +58,7 @@ def test_the_default_plan_is_accepted() -> None:
         (plan(BOTH[0], Sample(n=20), FilterLoss(drop_fraction=0.95)), "at most 1 rows"),
         (plan(trials=(TrialPlan(mixture={"other": 1.0}),)), "trial 1: mixture names source 'other'"),
         (plan(trials=(TrialPlan(mixture={"crowd": 0.0}),)), "not all 0"),
+        (plan(trials=(TrialPlan(mixture={}),)), "not all 0"),
         (plan(trials=(TrialPlan(), TrialPlan(label="again"))), "two trials of the round are the same"),
         (
             plan(trials=tuple(TrialPlan(train=TrainConfig(epochs=n)) for n in (1, 2, 3))),

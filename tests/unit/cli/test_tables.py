@@ -86,6 +86,13 @@ def test_a_gain_is_positive_where_the_round_is_better() -> None:
     assert "+0.5000" in tree_text(nodes, higher=False)
 
 
+def test_the_gain_on_the_sealed_test_is_positive_where_less_is_better() -> None:
+    less = Score(metric="exact_match", value=-0.35, low=-0.4, high=-0.3, n=400, higher_is_better=False)
+    test = less.model_copy(update={"value": 0.2, "low": 0.15, "high": 0.25})
+    over = status(chosen=BestView(node=1, trial=1, dev=0.2, gain=0.3, test=test), test_difference=less)
+    assert "gain +0.3500 [+0.3000, +0.4000] (paired, sealed)" in best_text(over)
+
+
 def test_an_empty_tree_says_so() -> None:
     assert tree_text([]) == "no rounds yet"
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import AttemptState, FailureClass, Insight, JobKind, NodeState, Score, SearchState, TrialState
 from hpc_trex.report.html import render_report, write_report
+from hpc_trex.report.page import heading, trial_rows
 from hpc_trex.samples import EvaluatedRow
 from tests.unit.report.sample import attempt, bare, config, grown, leave_files, result, task
 
@@ -160,6 +162,31 @@ def test_where_lower_is_better_the_verdict_turns_round(search):
     text = text_of(render_report(search, source._replace(task=task(metric=metric))))
     assert "the chosen model is worse than the baseline" in text
     assert "lower is better" in text
+
+
+def test_where_lower_is_better_a_gain_is_still_positive(search):
+    """A status gives gains with their sign already right: the page must not turn it round again."""
+    metric = task().metric.model_copy(update={"higher_is_better": False})
+    source = grown(search, 4)._replace(task=task(metric=metric))
+    best = source.status.chosen.model_copy(update={"dev": 0.2, "gain": 0.21, "test": None})
+    source = source._replace(status=source.status.model_copy(update={"chosen": best, "test_difference": None}))
+    assert heading(source)["better"]
+    lower = [row for row in trial_rows(source) if row["gain"] is not None and row["score"] < source.status.baseline.dev]
+    higher = [
+        row for row in trial_rows(source) if row["gain"] is not None and row["score"] > source.status.baseline.dev
+    ]
+    assert all(row["gain"] > 0 for row in lower)
+    assert higher
+    assert all(row["gain"] < 0 for row in higher)
+
+
+def test_where_the_baseline_is_the_best_no_gain_over_itself_is_shown(search):
+    source = grown(search, 3)
+    own = source.status.baseline.model_copy(update={"gain": 0.0})
+    status = source.status.model_copy(update={"chosen": own, "best": own, "test_difference": None})
+    assert "the baseline's score on dev" in html.unescape(
+        text_of(render_report(search, source._replace(status=status)))
+    )
 
 
 def test_a_round_carries_all_that_its_drawer_shows(search):

@@ -30,6 +30,7 @@ def test_steps_cover_the_epochs_and_max_steps_caps_them() -> None:
     assert total_steps(TrainConfig(epochs=2, batch_size=16), 100) == 13
     assert total_steps(TrainConfig(epochs=2, batch_size=16, max_steps=5), 100) == 5
     assert total_steps(TrainConfig(epochs=0.01, batch_size=16), 100) == 1
+    assert total_steps(TrainConfig(epochs=1.1, batch_size=1), 50) == 55  # 1.1 * 50 = 55.00000000000001
 
 
 @given(st.sampled_from(["constant", "linear", "cosine"]), st.integers(1, 500), st.floats(0, 0.5))

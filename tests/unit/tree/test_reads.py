@@ -45,6 +45,20 @@ def test_a_trial_is_planned_then_active_then_done_with_its_result(store: Store) 
     assert store.attempt("nobody") is None
 
 
+def test_a_repeat_that_scored_nothing_counts_in_the_mean_of_the_chosen_trial(store: Store) -> None:
+    """The choice may fall on another trial than the round's best: then its own seeds are averaged."""
+    done(store, None, 0.1)
+    node = add(store, 0)
+    for trial, score in ((1, 0.3), (2, 0.8)):
+        run_trial(store, node, trial, score)
+    run_trial(store, node, 3, 0.0, replicate_of=2)
+    finish(store, node, 0.3)
+    store.record(ev.Chosen(node=node, trial=2, dev=0.4, seeds=2))
+    chosen = store.status().chosen
+    assert chosen is not None
+    assert (chosen.dev, chosen.dev_seeds) == (pytest.approx(0.4), 2)
+
+
 def test_an_attempt_passes_through_its_states(store: Store) -> None:
     add(store, None)
     add_trial(store, 0, 1)
@@ -244,7 +258,7 @@ def test_status_has_baseline_best_choice_test_and_cost(store: Store) -> None:
     }
     store.record(ev.TestScored(node=1, trial=1, scores=test))
     status = store.status()
-    assert (status.search, status.task, status.model, status.max_nodes) == ("demo", "mini", "builtin:tiny", 8)
+    assert (status.search, status.task, status.model, status.max_nodes) == ("demo", "mini", "builtin:tiny", 6)
     assert status.directory == str(store.paths.root)
     assert (status.nodes, status.trials) == ({"done": 2}, {"done": 4})
     assert status.noise_sd == 0.02
