@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from hpc_trex.builtin import builtin_path
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,16 +32,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def base_model(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny base model as a folder, made by the real job if no test before has made it."""
-    from hpc_trex.builtin import builtin_path
-    from tests.program import trex
-
+def base_model(cache: Path) -> Path:
+    """The tiny base model as a folder, really pre-trained (half a minute) if no test before has made it."""
     path = builtin_path("tiny-qwen3", cache)
     if not path.exists():
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HPC_TREX_HOME", str(tmp_path_factory.mktemp("base")))
-            trex("launch", "--name", "base", "--max-nodes", 1, "--trials", 1, "--task", "mini-triage", timeout=600)
+        make = "import sys; from hpc_trex.training.base_model import make_builtin as make; make(*sys.argv[1:], print)"
+        subprocess.run([sys.executable, "-c", make, "tiny-qwen3", str(cache)], check=True, capture_output=True)
     return path
 
 
