@@ -31,13 +31,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+#: In a process of its own: the test process need not hold torch.
+MAKE_BASE = """
+import sys
+from pathlib import Path
+from hpc_trex.job.heartbeat import Beat
+from hpc_trex.layout import AttemptPaths
+from hpc_trex.training.base_model import make_builtin
+make_builtin("tiny-qwen3", sys.argv[1], Beat(AttemptPaths(Path(sys.argv[1])), every=5.0))
+"""
+
+
 @pytest.fixture(scope="session")
 def base_model(cache: Path) -> Path:
     """The tiny base model as a folder, really pre-trained (half a minute) if no test before has made it."""
     path = builtin_path("tiny-qwen3", cache)
     if not path.exists():
-        make = "import sys; from hpc_trex.training.base_model import make_builtin as make; make(*sys.argv[1:], print)"
-        subprocess.run([sys.executable, "-c", make, "tiny-qwen3", str(cache)], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-c", MAKE_BASE, str(cache)], check=True)
     return path
 
 
