@@ -16,7 +16,7 @@ from hpc_trex.data.errors import DataProblem
 def render_prompt(prompt: str, style: str, tokenizer: Any, system: str = "") -> str:
     """Return the text that stands before the answer. ``tokenizer`` is used, and may be None otherwise, for ``chat``.
 
-    A system message is part of the chat only. Blanks and tabs at the end of a plain prompt are cut: the answer brings
+    A model that can think is asked not to: the rows' answers hold no reasoning. A system message is part of the chat only. Blanks and tabs at the end of a plain prompt are cut: the answer brings
     its own. Raises :class:`DataProblem` for ``chat`` where the template is missing or refuses the messages.
     """
     if style != "chat":
@@ -24,7 +24,8 @@ def render_prompt(prompt: str, style: str, tokenizer: Any, system: str = "") -> 
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": prompt})
     try:
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        settings = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+        return str(tokenizer.apply_chat_template(messages, **settings))
     except Exception as error:
         # Whatever a template raises is jinja's or its own: the template is part of the model, not of this program.
         raise DataProblem(

@@ -60,6 +60,12 @@ def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: b
                 clear_device_cache(garbage_collection=True)
                 self.batch_size_per_gpu = max(1, self.batch_size_per_gpu // 2)
 
+        def tok_batch_encode(self, strings: list[str], **settings: Any) -> Any:
+            """Some tokenizers end every text: a prompt goes on, as in training. Rows are padded on the left."""
+            ids, mask = super().tok_batch_encode(strings, **settings)
+            ended = special_tokens and bool((ids[:, -1] == tokenizer.eos_token_id).all())
+            return (ids[:, :-1], mask[:, :-1]) if ended else (ids, mask)
+
         def tok_decode(self, tokens: Any, skip_special_tokens: bool = True) -> str:
             self._raw = str(super().tok_decode(tokens, skip_special_tokens=skip_special_tokens))
             self._tokens = tokens if isinstance(tokens, list) else [tokens]

@@ -28,6 +28,9 @@ def split_files(source: Source) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".parquet", ".jsonl"))
     token = re.compile(rf"(^|[/_.-]){re.escape(source.split or '')}([/_.-]|$)")
     found = [path for path in files if token.search(path.relative_to(folder).as_posix())]
+    # ``test`` is not ``test_hard``: files that are named exactly so are the split, where there are such.
+    exact = re.compile(rf"{re.escape(source.split or '')}(-\d+-of-\d+(-[0-9a-f]+)?)?")
+    found = [path for path in found if exact.fullmatch(path.stem)] or found
     names = ", ".join(path.relative_to(folder).as_posix() for path in files[:8]) or "no parquet or jsonl file"
     if not found:
         raise UsageProblem(

@@ -17,7 +17,7 @@ from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, write_atomic,
 from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.render import Renderer
 from hpc_trex.ftbench.rows import Row, item_hash
-from hpc_trex.ftbench.splits import Splits, check_labels, read_split, separated
+from hpc_trex.ftbench.splits import Splits, check_labels, check_stops, read_split, separated
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import TaskCard, digest
 
@@ -74,6 +74,7 @@ def read_card(loaded: LoadedCard, *, drop_overlap: bool = False) -> Splits:
     dev = read_split("dev", card.dev, render, origin)
     test = read_split("test", card.test, render, origin)
     check_labels(card.metric, dev, test)
+    check_stops(card.metric, dev, test)
     return separated(sources, dev, test, drop_overlap)
 
 

@@ -75,6 +75,17 @@ def check_labels(metric: MetricSpec, dev: list[Placed], test: list[Placed]) -> N
             )
 
 
+def check_stops(metric: MetricSpec, dev: list[Placed], test: list[Placed]) -> None:
+    """Raise :class:`UsageProblem` for a dev or test answer that no model can give, since it would be cut on the way."""
+    for row, _, where in (*dev, *test):
+        stop = next((stop for stop in metric.stop if stop in row.answer), None)
+        if stop is not None:
+            raise UsageProblem(
+                f"{where}: the answer {row.answer!r:.80} holds the stop string {stop!r}, at which answers are cut",
+                hint="set metric.stop in the task card to strings that no answer holds, or to []",
+            )
+
+
 def _without_repeats(
     name: str, rows: list[Placed], seen: dict[str, str], drop: bool, dropped: dict[str, int]
 ) -> list[Row]:

@@ -231,6 +231,24 @@ def test_chat_prompts_reach_the_model_as_the_training_formats_them(model, tokeni
     assert [row.answer for row in read_samples(samples)] == expected
 
 
+def test_a_tokenizer_that_ends_every_text_does_not_end_the_prompt(model, tokenizer, job):
+    """The training takes that end away, since the answer follows; so must the evaluation."""
+    from copy import deepcopy
+
+    from tokenizers.processors import TemplateProcessing
+
+    ending = deepcopy(tokenizer)
+    end = (ending.eos_token, ending.eos_token_id)
+    ending.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"$A {end[0]}", pair=f"$A {end[0]} $B {end[0]}", special_tokens=[end]
+    )
+    assert ending("ab")["input_ids"][-1] == ending.eos_token_id
+    spec, rows, samples = job(MetricSpec(max_new_tokens=8, stop=()), [(text, "x") for text in prompts(6)])
+    evaluate(model, ending, spec, rows, samples, lambda _: None)
+    expected = [ask(model, tokenizer, text, 8, ()) for text in prompts(6)]
+    assert [row.answer for row in read_samples(samples)] == expected
+
+
 @pytest.mark.parametrize("line", ['{"row_id": "x"}', "not json", "[1]"])
 def test_a_broken_row_is_named_with_its_line(model, tokenizer, job, line):
     spec, rows, samples = job(MetricSpec(), [("a", "b")])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import time
@@ -16,8 +18,10 @@ import psutil
 import pytest
 
 from hpc_trex.builtin import builtin_path
+from hpc_trex.files import write_record
 from hpc_trex.layout import AttemptPaths
-from hpc_trex.models import FailureClass, JobSpec, ModelRef
+from hpc_trex.models import FailureClass, JobSpec, MetricSpec, ModelRef, Source, TaskCard
+from hpc_trex.samples import read_samples
 from hpc_trex.training.progress import complete_checkpoints
 from tests.jobs import RunningJob, prepared_set, run_job, spec_for
 
@@ -245,6 +249,66 @@ def test_invalid_spec_is_a_failure_of_the_plan_where_its_token_can_be_read(tmp_p
     assert job.wait() == 2
     assert job.result().failure is FailureClass.CONFIG
     assert "dance" in job.result().message
+
+
+CHAT = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }} {% endfor %}{% if add_generation_prompt %}answer: {% endif %}"
+
+
+@pytest.mark.parametrize("style", ["chat", "plain"])
+def test_the_test_job_asks_a_chat_model_in_the_style_of_its_training(
+    tmp_path: Path, base: dict[str, str], style: str
+) -> None:
+    """From the recipe's format step to the sealed test, each stage a job of its own: the same rows, the same answers."""
+    from transformers import AutoTokenizer
+
+    chat = tmp_path / "chat-base"
+    shutil.copytree(base["path"], chat)
+    tokenizer = AutoTokenizer.from_pretrained(chat)
+    tokenizer.chat_template = CHAT
+    tokenizer.save_pretrained(chat)
+    source = Source(path="x.jsonl")
+    metric = MetricSpec(max_new_tokens=8)
+    card = TaskCard(name="tiny", sources={"s": source}, dev=source, test=source, metric=metric)
+    write_record(tmp_path / "card.json", card)
+    words = ["red", "green", "blue", "black", "white", "small"]
+    lines = [
+        json.dumps({"row_id": f"s:{i}", "prompt": f"{one} then {two}, last", "answer": two, "source": "s"})
+        for i, (one, two) in enumerate(itertools.permutations(words, 2))
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    rows = str(tmp_path / "rows.jsonl")
+    shared = {
+        "base": {"name": "chat", "path": str(chat)},
+        "task_card": str(tmp_path / "card.json"),
+        "data_dir": str(tmp_path / "data"),
+        "evaluate": {"bootstrap": 100},
+    }
+    recipe = {"steps": [{"op": "load", "source": "s"}, {"op": "format", "style": style}]}
+    spec = spec_for(tmp_path / "prepare", tmp_path, kind="prepare", data=recipe, sources={"s": rows}, **shared)
+    assert run_job(spec)[0].state == "succeeded"
+    train = {
+        "method": "full",
+        "learning_rate": 3e-3,
+        "batch_size": 10,
+        "epochs": 30,
+        "max_steps": 30,
+        "max_seq_len": 64,
+    }
+    spec = spec_for(tmp_path / "train", tmp_path, eval_rows=rows, train=train, **shared)
+    trained, output = run_job(spec)
+    assert trained.model is not None, output
+    assert trained.model.style == style
+    other = trained.model.model_copy(update={"style": "plain" if style == "chat" else "chat"})
+    answers = {}
+    for name, model in (("same", trained.model), ("other", other)):
+        compare = {"base": shared["base"], "chosen": model.model_dump()}
+        spec = spec_for(tmp_path / name, tmp_path, kind="test", eval_rows=rows, compare=compare, **shared)
+        tested, output = run_job(spec)
+        assert tested.state == "succeeded", output
+        answers[name] = [row.answer for row in read_samples(AttemptPaths(tmp_path / name).samples)]
+    assert trained.samples is not None
+    assert answers["same"] == [row.answer for row in read_samples(Path(trained.samples))]
+    assert answers["other"] != answers["same"]
 
 
 @contextlib.contextmanager

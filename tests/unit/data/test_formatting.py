@@ -22,7 +22,7 @@ class Tokenizer:
     """Only what the formatting asks of a tokenizer, with the real rendering behind it."""
 
     def apply_chat_template(
-        self, messages: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool
+        self, messages: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **_: object
     ) -> str:
         from jinja2 import Template
 
@@ -47,6 +47,19 @@ def test_a_chat_ends_where_the_assistant_begins() -> None:
     assert render_prompt("hi", "chat", Tokenizer(), "be brief") == "<system>be brief</><user>hi</><assistant>"
     assert render_prompt("hi", "chat", Tokenizer()) == "<user>hi</><assistant>"
     assert answer_text(" yes ", "chat") == "yes"
+
+
+def test_a_model_that_can_think_is_asked_to_answer_at_once(tmp_path: Path) -> None:
+    """Rows hold answers without reasoning, and an answer ends at its first line break: thinking would be all of it."""
+    from transformers import AutoTokenizer
+
+    _tokenizer(tmp_path, template=True)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}{% endfor %}{% if add_generation_prompt %}[assistant]"
+        "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+    )  # as Qwen3's does
+    assert render_prompt("hi", "chat", tokenizer) == "[user]hi[assistant]<think>\n\n</think>\n\n"
 
 
 def test_a_tokenizer_without_a_template_is_a_data_failure() -> None:

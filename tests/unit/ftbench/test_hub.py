@@ -19,6 +19,7 @@ FILES = {
     "README.md": b"# rows\n",
     "data/train.jsonl": b'{"prompt": "one", "answer": "1"}\n{"prompt": "two", "answer": "2"}\n',
     "data/test.jsonl": b'{"prompt": "three", "answer": "3"}\n',
+    "data/test_hard-00000-of-00001.jsonl": b'{"prompt": "four", "answer": "4"}\n',
     "rows.py": b"raise SystemExit('a loading script must never run')\n",
 }
 
@@ -127,6 +128,10 @@ def test_a_split_is_fetched_at_its_commit_and_each_refusal_is_one_clear_line(end
         assert words in problem["message"]
         assert "\n" not in problem["message"]
         assert problem["hint"]
+
+    hard, test = _read(endpoint, tmp_path, {"split": "test_hard"}, {"split": "test"})
+    assert [row["prompt"] for row in hard["rows"]] == ["four"]
+    assert [row["prompt"] for row in test["rows"]] == ["three"], "a split whose name only begins alike is another one"
 
     cached, missing = _read("http://127.0.0.1:9", tmp_path, {}, {"hub": "owner/other"})
     assert cached == {"code": 0, "rows": ROWS}, "what was fetched once is read without network"

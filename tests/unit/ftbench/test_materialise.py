@@ -201,6 +201,17 @@ def test_an_answer_outside_the_labels_is_refused(folder: Folder) -> None:
     assert "'no'" in problem.message
 
 
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_an_answer_that_holds_a_stop_string_is_refused(folder: Folder, split: str) -> None:
+    """Every answer of a model is cut there: none could ever be right."""
+    path = folder.write(split, ['{"q": "seven", "a": "a\\nb"}'])
+    problem = folder.refused()
+    assert f"{path}:1" in problem.message
+    assert "metric.stop" in problem.hint
+    folder.card = folder.card.model_copy(update={"metric": MetricSpec(stop=())})
+    folder.run()
+
+
 def test_rows_takes_the_first_rows_of_a_file(folder: Folder) -> None:
     folder.card = folder.card.model_copy(update={"sources": {"train": Source(path="train.jsonl", rows=1)}})
     assert folder.run().source_rows == {"train": 1}
