@@ -89,6 +89,7 @@ def load(home: Path, jobs: int, hold: float) -> list[str]:
         while sum(item.state is AttemptState.RUNNING for item in controller.store.live_attempts()) < jobs:
             controller.tick()
             assert time.monotonic() - began < 600, "the jobs did not all start"
+            time.sleep(2)
         filling, filled = cpu_seconds() - start, time.monotonic() - began
         counted.clear()
         before, polls = cpu_seconds(), 0
