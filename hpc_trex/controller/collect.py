@@ -33,11 +33,21 @@ def _ref(work: Work, attempt: AttemptView) -> JobRef:
     return JobRef(attempt.token, attempt.job_id, work.paths.root / attempt.directory)
 
 
-def _take_result(work: Work, attempt: AttemptView) -> bool:
-    """Record the attempt's result if its file is there; a file of another attempt, or half a file, is none."""
+def _take_result(work: Work, attempt: AttemptView, status: JobStatus | None = None) -> bool:
+    """Record the attempt's result if its file is there; a file of another attempt, or half a file, is none.
+
+    A job that was told to end cannot know by whom: its PREEMPTED waits for the scheduler's ``status``, and a person's
+    ``scancel`` makes it CANCELLED, which is never tried again.
+    """
     result = read_record(work.attempt_paths(attempt).result, JobResult)
     if result is None or result.token != attempt.token:
         return False
+    if result.failure is FailureClass.PREEMPTED:
+        if status is None:
+            return False
+        if status.reason.startswith("CANCELLED"):
+            message = f"cancelled outside hpc-trex [{status.reason}]"
+            result = result.model_copy(update={"failure": FailureClass.CANCELLED, "message": message})
     work.suspects.pop(attempt.token, None)
     work.record(
         AttemptEnded(
@@ -62,8 +72,10 @@ def _apply(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     if status.state in (JobState.QUEUED, JobState.RUNNING):
         work.suspects.pop(attempt.token, None)
         return _record_live(work, attempt, status)
-    # The job may have written its result between our look at the file and the scheduler's answer.
-    if _take_result(work, attempt):
+    # The job may have written its result between our look at the file and the scheduler's answer. Listing the
+    # folder makes a network file system ask its server instead of remembering that there was no such file.
+    list(work.attempt_paths(attempt).root.iterdir())
+    if _take_result(work, attempt, status):
         return True
     looks = work.suspects.get(attempt.token, 0) + 1
     work.suspects[attempt.token] = looks

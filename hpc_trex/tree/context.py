@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from hpc_trex.models import (
     FATES,
+    JobKind,
     NodeView,
     RoundPlan,
     SearchConfig,
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 #: Of the key nodes, at most one in so many is a failure.
 FAILURE_SHARE = 3
+
+
+def _unsealed(node: NodeView) -> NodeView:
+    """Return a round without its sealed test, which is out of every Researcher's sight."""
+    trials = tuple(trial for trial in node.trials if trial.kind is not JobKind.TEST)
+    return node if len(trials) == len(node.trials) else node.model_copy(update={"trials": trials})
 
 
 class StoreView:
@@ -52,11 +59,11 @@ class StoreView:
 
     def node(self, node: int) -> NodeView:
         """Return one round with its trials."""
-        return self._store.node(node)
+        return _unsealed(self._store.node(node))
 
     def path(self, node: int) -> list[NodeView]:
         """Return the rounds from the root to ``node``, both included."""
-        return [self._store.node(one) for one in self._store.path(node)]
+        return [self.node(one) for one in self._store.path(node)]
 
     def siblings(self, node: int) -> list[NodeView]:
         """Return the other children of ``node``'s parent."""
@@ -65,13 +72,13 @@ class StoreView:
 
     def children(self, node: int) -> list[NodeView]:
         """Return the rounds that were tried from ``node``, those under way included."""
-        return [self._store.node(child) for child in self._store.node(node).children]
+        return [self.node(child) for child in self._store.node(node).children]
 
     def nodes(self) -> list[NodeView]:
         """Return all rounds in the order of design; read once for each state of the tree."""
         seq = self._store.last_seq()
         if self._nodes is None or self._nodes[0] != seq:
-            self._nodes = (seq, self._store.nodes())
+            self._nodes = (seq, [_unsealed(node) for node in self._store.nodes()])
         return list(self._nodes[1])
 
     def moves(self) -> list[MoveRow]:
@@ -81,7 +88,7 @@ class StoreView:
     def best(self) -> NodeView | None:
         """Return the round with the best dev score so far."""
         best = self._store.best_node()
-        return None if best is None else self._store.node(best)
+        return None if best is None else self.node(best)
 
     def key_nodes(self, count: int = 6) -> list[NodeView]:
         """Return the marked results of the whole tree: rounds by the size of their gain or loss over their parent, most
@@ -97,7 +104,7 @@ class StoreView:
         )
         failures = self._failures()[: count // FAILURE_SHARE]
         chosen = [move.node for move in marked[: count - len(failures)]] + failures
-        return [self._store.node(node) for node in chosen]
+        return [self.node(node) for node in chosen]
 
     def _failures(self) -> list[int]:
         """Return the newest failed round of each class that a Researcher is shown, newest first."""

@@ -32,6 +32,7 @@ class Cluster:
         self.polls = 0
         self.refuse_next = ""  # "before" or "after": the next submit fails before or after the job was taken
         self.deaf = False  # polls answer UNKNOWN
+        self.cancelled: set[str] = set()  # jobs that a person ended with scancel
 
     def submit(self, request: JobRequest) -> str:
         if self.refuse_next == "before":
@@ -52,6 +53,8 @@ class Cluster:
         return {
             job.token: JobStatus(JobState.RUNNING, f"id-{job.token}", host="sim")
             if job.token in self.live
+            else JobStatus(JobState.ENDED, f"id-{job.token}", "CANCELLED by 1000")
+            if job.token in self.cancelled
             else JobStatus(JobState.ABSENT)
             for job in jobs
         }

@@ -224,3 +224,31 @@ def test_jobs_that_had_to_wait_for_the_scheduler_are_submitted_when_the_pause_is
         controller.work.not_before = 0.0
         controller.tick()
         assert cluster.live
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_job_told_to_end_is_tried_again_unless_a_person_cancelled_it(search, cluster, by_hand):
+    paths = search()
+    with Controller(paths) as controller:
+        controller.start()
+        while not any(request.kind is JobKind.TRAIN for request in cluster.live.values()):
+            cluster.finish_all()
+            controller.tick()
+        told = next(token for token, request in cluster.live.items() if request.kind is JobKind.TRAIN)
+        cluster.finish(told, failure=FailureClass.PREEMPTED)
+        if by_hand:
+            cluster.cancelled.add(told)
+        for _ in range(3):
+            controller.tick()
+        attempt = controller.store.attempt(told)
+        assert attempt.failure is (FailureClass.CANCELLED if by_hand else FailureClass.PREEMPTED)
+        assert len(controller.store.attempts(attempt.node, attempt.trial)) == (1 if by_hand else 2)
+
+
+def test_the_researcher_never_sees_the_sealed_test(search, cluster):
+    paths = search()
+    with drive(paths, cluster) as controller:
+        view, chosen = controller.work.view, controller.store.chosen()
+        assert any(trial.kind is JobKind.TEST for trial in controller.store.node(chosen.node).trials)
+        seen = [view.node(chosen.node), *view.nodes(), *view.path(chosen.node), *view.key_nodes(20), view.best()]
+        assert not any(trial.kind is JobKind.TEST for node in seen for trial in node.trials)
