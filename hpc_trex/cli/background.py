@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpc_trex.cli.options import emit
-from hpc_trex.errors import EnvironmentProblem
+from hpc_trex.errors import ClusterRefused, EnvironmentProblem, LeaseHeld
 
 if TYPE_CHECKING:
     from hpc_trex.layout import SearchPaths
@@ -67,9 +67,12 @@ def _wait_for_start(paths: SearchPaths, process: subprocess.Popen[bytes], before
     from hpc_trex.cli.tail import tail_lines
 
     end = "\n".join(tail_lines(paths.log, LOG_LINES))
-    raise EnvironmentProblem(
+    problem = EnvironmentProblem(
         f"the background controller did not start (exit code {process.poll()}):\n{end}", hint=f"its log: {paths.log}"
     )
+    if process.poll() in {ClusterRefused.exit_code, LeaseHeld.exit_code}:
+        problem.exit_code = process.returncode  # what the controller itself ended with
+    raise problem
 
 
 def _at_work(log: Path, before: int) -> bool:

@@ -75,6 +75,7 @@ CREATE TABLE trials (
     PRIMARY KEY (node, trial)
 );
 CREATE INDEX trials_identity ON trials (identity);
+CREATE INDEX trials_repeats ON trials (node) WHERE replicate_of IS NOT NULL;
 CREATE INDEX trials_state ON trials (state);
 
 CREATE TABLE attempts (
