@@ -1,12 +1,12 @@
 """What the controller costs while many jobs run on a real Slurm, and how full it keeps the slots.
 
-    python benchmarks/controller_load.py [--jobs 200] [--hold 180]
+    python benchmarks/controller_load.py [--jobs 200] [--hold 180] [--slots 32] [--rounds 40]
 
 Starts a test cluster of its own, and runs two searches whose jobs do no work:
 
 1. *load*: as many jobs at once as asked for, all running; the controller polls every 30 s as on a real site. Its CPU time
    while they run is scaled to an hour; `squeue` calls are counted.
-2. *slots*: 32 slots, jobs of 20 s, a poll a second. Utilisation is busy slot-seconds over granted ones, from the moment
+2. *slots*: `--slots` slots, jobs of 20 s, a poll a second. Utilisation is busy slot-seconds over granted ones, from the moment
    when all slots are taken for the first time until the last training is submitted.
 
 Prints Markdown. What it does not measure: real trainings, a busy site's slow squeue, a shared file system.
@@ -111,10 +111,9 @@ def load(home: Path, jobs: int, hold: float) -> list[str]:
     ]
 
 
-def slots(home: Path) -> list[str]:
-    """Run 40 rounds of five trainings in 32 slots."""
-    parallel = 32
-    with open_search(home, "slots", parallel, 40, profile(20, 1), []) as controller:
+def slots(home: Path, parallel: int, rounds: int) -> list[str]:
+    """Run ``rounds`` rounds of five trainings in ``parallel`` slots."""
+    with open_search(home, "slots", parallel, rounds, profile(20, 1), []) as controller:
         controller.start()
         full, last, samples = 0.0, 0.0, []
         submitted = 0
@@ -140,6 +139,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--hold", type=float, default=180)
+    parser.add_argument("--slots", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory(prefix="trexb") as folder:
@@ -153,7 +154,7 @@ def main() -> None:
             os.environ["PATH"] += ":/usr/sbin"
             home = Path(folder) / "h"
             (home / "model").mkdir(parents=True)
-            rows = load(home, options.jobs, options.hold) + slots(home)
+            rows = load(home, options.jobs, options.hold) + slots(home, options.slots, options.rounds)
         finally:
             subprocess.run([cluster / "down.sh", state, "--purge"], check=False)
     print("| what | measured | bound |\n|---|---|---|")
