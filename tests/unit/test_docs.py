@@ -47,7 +47,8 @@ def parse(line: str) -> None:
     context = click.Context(cli)
     while isinstance(group, click.Group):
         name = next((word for word in words if not word.startswith("-")), None)
-        assert name is not None, f"no command in {line}"
+        if name is None:
+            break  # the program's own options, such as --version
         words.remove(name)
         found = group.get_command(context, name)
         assert found is not None, f"no command {name} in {line}"
