@@ -19,9 +19,12 @@ def status(tree: TreeReads) -> StatusView:
     noise = tree.noise()
     test = tree.test_score()
     scores = test.scores if test else {}
-    chosen = tree.chosen()
+    choice, top = tree.chosen(), tree.best_node()
     baseline = _best(tree, 0, None, scores.get("base"))
-    best = tree.best_node()
+    chosen = None if choice is None else _best(tree, choice.node, baseline, scores.get("chosen"), choice.trial)
+    best = None if top is None else _best(tree, top, baseline, None)
+    if best and chosen and (best.node, best.trial) == (chosen.node, chosen.trial):
+        best = chosen  # the one whose sealed test was opened
     return StatusView(
         search=config.name,
         directory=str(tree.root),
@@ -32,8 +35,8 @@ def status(tree: TreeReads) -> StatusView:
         nodes=nodes,
         trials=trials,
         baseline=baseline,
-        best=None if best is None else _best(tree, best, baseline, None),
-        chosen=None if chosen is None else _best(tree, chosen.node, baseline, scores.get("chosen"), chosen.trial),
+        best=best,
+        chosen=chosen,
         test_difference=scores.get("difference"),
         noise_sd=noise[0] if noise else None,
         cost=tree.cost(),

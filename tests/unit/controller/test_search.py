@@ -28,6 +28,9 @@ def test_a_search_runs_its_rounds_repeats_the_best_and_opens_the_test_once(searc
         assert status.chosen is not None
         assert status.chosen.dev_seeds >= 3
         assert status.test_difference is not None
+        assert status.chosen.test is not None
+        if status.best.node == status.chosen.node:
+            assert status.best.test == status.chosen.test
         assert store.noise() is not None
         assert max(Counter(cluster.starts).values()) == 1
     assert check(paths) == []
