@@ -145,7 +145,8 @@ def test_a_mixture_takes_rows_by_weight_without_repeating_any(tmp_path: Path) ->
 
 
 def test_prepared_set_written_by_datasets_is_read(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     columns = {"row_id": ["a:1", "a:2"], "source": ["a", "a"], "prompt": ["p", "ü\n"], "answer": [" x", " y"]}
     datasets.Dataset.from_dict(columns).save_to_disk(str(tmp_path / "rows"))
     assert data.read_rows(tmp_path / "rows") == data.Rows(["p", "ü\n"], [" x", " y"], ["a", "a"])
@@ -260,7 +261,8 @@ def test_utilisation_counts_six_flops_a_weight_of_a_full_training() -> None:
 
 
 def test_unknown_lora_target_lists_the_valid_ones() -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     from hpc_trex.training.adapters import check_targets
 
     head = torch.nn.Linear(2, 2)
