@@ -34,10 +34,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 system: ## Slurm and Chromium for the tests, where this is root on Debian or Ubuntu
 	slurm/testcluster/install.sh
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
-	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing Chromium for the report's tests" && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium >/dev/null; } || \
-	  { echo "Chromium is missing: install it, the report's tests open a real browser" >&2; exit 1; }
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing Chromium for the report's tests"; \
+	    get() { DEBIAN_FRONTEND=noninteractive apt-get "$$@" >/dev/null; }; \
+	    get install -y -q --no-install-recommends chromium 2>/dev/null || { get update -q && get install -y -q --no-install-recommends chromium; }; \
+	  else echo "Chromium is missing: install it, the report's tests open a real browser" >&2; exit 1; fi
 
 lint: install ## ruff
 	$(BIN)/ruff check .
