@@ -126,7 +126,7 @@ def test_two_controllers_on_one_search_are_refused(home, tmp_path, base_model):
 
 @pytest.fixture
 def small_disk(tmp_path: Path):
-    """A file system of 3 MB. Mounting needs root, which CI has; RLIMIT_FSIZE in the unit tests serves everybody."""
+    """A file system of 12 MB. Mounting needs root, which CI has; RLIMIT_FSIZE in the unit tests serves everybody."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root; tests/unit/tree has the same fault by RLIMIT_FSIZE")
     folder = tmp_path / "small"
