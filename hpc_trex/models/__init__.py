@@ -27,7 +27,7 @@ from hpc_trex.models.plan import (
     TrialPlan,
     trial_identity,
 )
-from hpc_trex.models.profile import Profile, Resources
+from hpc_trex.models.profile import Container, Profile, Resources
 from hpc_trex.models.search import (
     Budget,
     NoiseSettings,
@@ -65,6 +65,7 @@ __all__ = [
     "AttemptView",
     "BestView",
     "Budget",
+    "Container",
     "CostView",
     "DataRecipe",
     "EvalSettings",

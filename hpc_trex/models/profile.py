@@ -32,11 +32,27 @@ class Resources(Record):
         return self.nodes * self.gpus_per_node
 
 
+class Container(Record):
+    """The image that jobs run in, and what starts it. The image's hash goes into every result."""
+
+    image: str = Field(min_length=1)
+    """Path of a ``.sif`` file (apptainer, singularity); a path or ``registry#name:tag`` (pyxis)."""
+    runner: Literal["apptainer", "singularity", "pyxis"] = "apptainer"
+    """``pyxis``: Slurm itself starts the image, through ``srun --container-image``."""
+    binds: tuple[str, ...] = ()
+    """Folders visible inside: ``/scratch`` or ``/from:/to``."""
+    options: tuple[str, ...] = ()
+    """Further options of the runner, e.g. ``--containall``."""
+    python: str = "python3"
+    """The interpreter inside the image."""
+
+
 class Profile(Record):
     """One cluster (DESIGN section 2). Shipped ones stand in ``slurm/profiles/``, a site's own in its site folder."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    scheduler: Literal["local", "slurm"] = "local"
+    scheduler: Literal["local", "slurm", "steps"] = "local"
+    """``steps``: ``srun`` steps inside the allocation that the controller itself runs in (``--in-allocation``)."""
     description: str = ""
 
     parallel: int | None = Field(default=None, ge=1)
@@ -44,6 +60,10 @@ class Profile(Record):
     train: Resources = Resources()
     prepare: Resources = Resources()
     evaluate: Resources = Resources()
+    controller: Resources = Resources(mem_gb=2.0, minutes=720)
+    """The small job that runs the controller (``launch --as-job``)."""
+    controller_partition: str | None = None
+    """Where that job goes; default: ``partition``."""
 
     partition: str | None = None
     account: str | None = None
@@ -61,6 +81,23 @@ class Profile(Record):
     accounting: Literal["auto", "yes", "no"] = "auto"
     """Does ``sacct`` answer? ``auto`` asks once."""
 
+    max_minutes: int | None = Field(default=None, ge=1)
+    """The longest job that the partition takes; a longer one is refused before anything is submitted."""
+    gpus_on_a_node: int | None = Field(default=None, ge=0)
+    """GPUs of the partition's largest node, for the same purpose."""
+    max_array: int | None = Field(default=None, ge=1)
+    """``MaxArraySize`` of the cluster: array indices stay below it. Default: asked of ``scontrol show config``."""
+    preemption: str = ""
+    """``PreemptMode`` as ``profile init`` found it; for people."""
+    hang_minutes: float = Field(default=30.0, gt=0)
+    """A worker that makes no progress for so long is ended as hung."""
+    idle_gpu_minutes: float = Field(default=30.0, ge=0)
+    """A job whose GPUs all stay below ``idle_gpu_percent`` for so long is ended as idle; 0: never."""
+    idle_gpu_percent: float = Field(default=5.0, ge=0, le=100)
+
+    modules: tuple[str, ...] = ()
+    """Environment modules that a job loads first, e.g. ``cuda/12.4``."""
+    container: Container | None = None
     setup: tuple[str, ...] = ()
     """Shell lines before the job, e.g. ``module load cuda/12.4``."""
     python: str | None = None

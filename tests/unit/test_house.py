@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hpc_trex"
 
-GROUND = {"models", "layout", "files", "errors", "site", "suggest", "samples", "builtin"}
+GROUND = {"models", "layout", "files", "errors", "site", "suggest", "samples", "builtin", "faults"}
 #: What each room may import of the others.
 ARROWS = {
     "models": set(),
@@ -20,6 +20,7 @@ ARROWS = {
     "layout": GROUND,
     "site": GROUND,
     "suggest": set(),
+    "faults": set(),
     "samples": GROUND,
     "builtin": GROUND,
     "ftbench": GROUND,
@@ -36,8 +37,10 @@ ARROWS = {
     "config": GROUND,
     "controller": {"agents", "slurm", "report", "tree", "ftbench"} | GROUND,
     "launch": {"controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
+    "doctor": {"slurm", "tree", "staging"} | GROUND,
+    "sweep": {"launch", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "cli": {
-        "launch", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config",
+        "doctor", "sweep", "launch", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config",
     } | GROUND,
 }  # fmt: skip
 JOB_SIDE = {"job", "data", "training", "evaluation"}
