@@ -1,0 +1,1 @@
+"""What this machine and cluster can do, checked on the spot: ``hpc-trex doctor``."""

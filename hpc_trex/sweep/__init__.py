@@ -1,0 +1,1 @@
+"""Many small searches as one Slurm array: ``hpc-trex sweep``."""
