@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from hpc_trex.agents.bad_cases import FORM_FLAGS, BadCases, bad_cases, short
 from hpc_trex.agents.evidence import Gain, beats_noise, gains, move_names
 from hpc_trex.agents.moves import Playbook
-from hpc_trex.agents.protocol import Diagnosis, Sample, TreeView
+from hpc_trex.agents.protocol import Diagnosis, Sample
 from hpc_trex.agents.repair import failure_of, symptoms
-from hpc_trex.agents.tree_facts import Facts, best_trial, read_tree
+from hpc_trex.agents.tree_facts import Facts, best_trial
 from hpc_trex.models import Insight, NodeView, TrialState
 
 #: Standard errors that a gain must have before it is claimed.
@@ -24,12 +24,11 @@ TO_CLAIM = 2.0
 RATES = FORM_FLAGS
 
 
-def diagnose(view: TreeView, node: int, samples: Iterable[Sample], book: Playbook) -> Diagnosis:
+def diagnose(facts: Facts, node: int, samples: Iterable[Sample], book: Playbook) -> Diagnosis:
     """Read one finished round. ``samples`` are the dev rows of its best trial, none for a failed one."""
-    facts = read_tree(view)
     this = facts.nodes[node]
-    labels = view.task.metric.labels
-    cases = bad_cases(samples, labels, higher_is_better=view.task.metric.higher_is_better)
+    metric = facts.view.task.metric
+    cases = bad_cases(samples, metric.labels, higher_is_better=metric.higher_is_better)
     observed = gains(facts, book)
     lines = [
         *_result_lines(facts, this),

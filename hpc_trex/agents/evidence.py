@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hpc_trex.agents.apply import Draft, apply_move
+from hpc_trex.agents.apply import apply_move
 from hpc_trex.agents.moves import Move, Playbook
-from hpc_trex.agents.tree_facts import Facts, data_key, draft_key, drafts, origin
+from hpc_trex.agents.tree_facts import Facts, Pair, data_key, draft_key, drafts, origin
 from hpc_trex.models import FATES, NodeState, NodeView, TrialState, TrialView
 
 #: Label of the trial that leaves the training as the parent's.
@@ -53,13 +53,26 @@ def gains(facts: Facts, book: Playbook) -> list[Gain]:
     found: list[Gain] = []
     for node in facts.nodes.values():
         if node.plan is not None and node.parent is not None:
-            found += _data_gains(facts, book, node)
-            found += _train_gains(facts, book, node)
+            data, train = _pairs(facts, book, node)
+            if data or train:
+                found += [*_data_gain(facts, node, data), *_train_gains(facts, node, train)]
     return found
 
 
-def _data_gains(facts: Facts, book: Playbook, node: NodeView) -> list[Gain]:
-    """Return the gain of the last data move that the round names, given those named before it."""
+def _pairs(facts: Facts, book: Playbook, node: NodeView) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs of a round. They depend on plans alone, so they are looked for once, not at each new score."""
+    start = facts.nodes[origin(node) or 0]
+    # A round's trials are added one by one, and repeats later on.
+    basis = (node.plan, len(node.trials), start.plan, len(start.trials))
+    kept = facts.pairs.get(node.id)
+    if kept is None or kept[0] != basis:
+        kept = basis, _data_pairs(facts, book, node), _train_pairs(facts, book, node)
+        facts.pairs[node.id] = kept
+    return kept[1], kept[2]
+
+
+def _data_pairs(facts: Facts, book: Playbook, node: NodeView) -> list[Pair]:
+    """Return each trial with its like before the last data move that the round names, given those named before it."""
     assert node.plan is not None
     assert node.parent is not None
     named = [book.moves[n] for n in move_names(node.plan.move) if n in book.moves and book.moves[n].kind == "data"]
@@ -73,19 +86,31 @@ def _data_gains(facts: Facts, book: Playbook, node: NodeView) -> list[Gain]:
     after = apply_move(named[-1], before, facts.sources, size=size)
     if after is None or data_key(after.data) != data_key(node.plan.data):
         return []  # the round did more than it names, e.g. a crossover
-    name = named[-1].name
+    return [
+        Pair(named[-1].name, trial.trial, draft_key(draft), (draft_key(draft._replace(data=before.data)),))
+        for trial, draft in drafts(node)
+        if trial.replicate_of is None
+    ]
+
+
+def _data_gain(facts: Facts, node: NodeView, pairs: list[Pair]) -> list[Gain]:
+    """Return the gain of the round's data move: the mean over its trials that can be compared."""
+    if not pairs:
+        return []
+    name = pairs[0].move
     if node.state is NodeState.FAILED and _charged(node):
         return [Gain(name, node.id, -facts.unit, failed=True)]
-    pairs = []
-    for trial, draft in drafts(node):
-        partner = facts.scores.get(draft_key(draft._replace(data=before.data)))
-        if trial.replicate_of is None and trial.state is TrialState.DONE and partner is not None:
-            pairs.append(facts.sign * (facts.scores[draft_key(draft)] - partner))
-    return [Gain(name, node.id, sum(pairs) / len(pairs))] if pairs else []
+    done = {trial.trial for trial in node.trials if trial.state is TrialState.DONE}
+    values = [
+        facts.sign * (facts.scores[pair.key] - facts.scores[pair.partners[0]])
+        for pair in pairs
+        if pair.trial in done and pair.key in facts.scores and pair.partners[0] in facts.scores
+    ]
+    return [Gain(name, node.id, sum(values) / len(values))] if values else []
 
 
-def _train_gains(facts: Facts, book: Playbook, node: NodeView) -> list[Gain]:
-    """Return the gain of each trial that is labelled with one training move."""
+def _train_pairs(facts: Facts, book: Playbook, node: NodeView) -> list[Pair]:
+    """Return each trial that is labelled with one training move, with those that become it by that move."""
     assert node.plan is not None
     assert node.parent is not None
     parent = facts.nodes[origin(node) or 0]
@@ -98,28 +123,32 @@ def _train_gains(facts: Facts, book: Playbook, node: NodeView) -> list[Gain]:
         names = move_names(trial.plan.label if trial.plan else "")
         if trial.replicate_of is not None or len(names) != 1 or names[0] not in book.moves:
             continue
-        move = book.moves[names[0]]
-        partner = _partner_score(facts, move, draft, partners, size)
-        if partner is None:
-            continue
-        if trial.state is TrialState.FAILED and _charged(trial):
-            found.append(Gain(move.name, node.id, -facts.unit, failed=True))
-        elif trial.state is TrialState.DONE and draft_key(draft) in facts.scores:
-            found.append(Gain(move.name, node.id, facts.sign * (facts.scores[draft_key(draft)] - partner)))
+        move, key = book.moves[names[0]], draft_key(draft)
+        fitting = [
+            draft_key(partner)
+            for partner in partners
+            if (changed := apply_move(move, partner, facts.sources, size=size)) is not None
+            and draft_key(changed) == key
+        ]
+        if fitting:
+            found.append(Pair(move.name, trial.trial, key, tuple(dict.fromkeys(fitting))))
     return found
 
 
-def _partner_score(facts: Facts, move: Move, draft: Draft, partners: list[Draft], size: float) -> float | None:
-    """Return the score of the first partner that becomes this trial by the move."""
-    key = draft_key(draft)
-    for partner in partners:
-        score = facts.scores.get(draft_key(partner))
-        if score is None:
+def _train_gains(facts: Facts, node: NodeView, pairs: list[Pair]) -> list[Gain]:
+    """Return the gain of each trial over the first of its partners that has a score."""
+    trials = {trial.trial: trial for trial in node.trials}
+    found = []
+    for pair in pairs:
+        trial = trials[pair.trial]
+        partner = next((facts.scores[key] for key in pair.partners if key in facts.scores), None)
+        if partner is None:
             continue
-        changed = apply_move(move, partner, facts.sources, size=size)
-        if changed is not None and draft_key(changed) == key:
-            return score
-    return None
+        if trial.state is TrialState.FAILED and _charged(trial):
+            found.append(Gain(pair.move, node.id, -facts.unit, failed=True))
+        elif trial.state is TrialState.DONE and pair.key in facts.scores:
+            found.append(Gain(pair.move, node.id, facts.sign * (facts.scores[pair.key] - partner)))
+    return found
 
 
 def _charged(view: NodeView | TrialView) -> bool:

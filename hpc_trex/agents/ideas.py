@@ -32,10 +32,10 @@ def contrasts(
     Trials that were designed before are passed over. Where single moves do not fill the count, pairs of them do.
     """
     single: list[tuple[Move, Draft]] = []
-    seen: set[Key] = {draft_key(anchor), *facts.known}
+    seen: set[Key] = {draft_key(anchor)}
     for move in moves:
         draft = apply_move(move, anchor, facts.sources, size=size) if move.kind == "train" else None
-        if draft is not None and draft_key(draft) not in seen:
+        if draft is not None and draft_key(draft) not in seen and draft_key(draft) not in facts.known:
             seen.add(draft_key(draft))
             single.append((move, draft))
             if len(single) == count:
@@ -45,7 +45,7 @@ def contrasts(
         if len(found) >= count:
             break
         both = None if first.excludes(second) else apply_move(second, draft, facts.sources, size=size)
-        if both is not None and draft_key(both) not in seen:
+        if both is not None and draft_key(both) not in seen and draft_key(both) not in facts.known:
             seen.add(draft_key(both))
             found.append((f"{first.name}+{second.name}", both))
     return found

@@ -17,7 +17,7 @@ from hpc_trex.agents.ideas import changes
 from hpc_trex.agents.moves import Playbook, load_playbook
 from hpc_trex.agents.protocol import Diagnosis, NothingToPropose, Sample, TreeView
 from hpc_trex.agents.reviewer import review
-from hpc_trex.agents.tree_facts import Facts, draft_key, drafts, read_tree
+from hpc_trex.agents.tree_facts import Facts, FactsReader, draft_key, drafts
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.models import FATES, RoundPlan, TrialPlan, TrialState
 
@@ -44,10 +44,13 @@ class OptunaResearcher:
     """What the two share; they differ in the sampler."""
 
     name = ""
+    looks_back = True
+    """Whether the sampler's draw depends on earlier trials."""
 
     def __init__(self, book: Playbook | None = None) -> None:
         self.optuna = optuna()
         self.book = load_playbook() if book is None else book
+        self._reader = FactsReader()
 
     def sampler(self, seed: int) -> Any:
         """Return a new sampler of this Researcher's kind."""
@@ -55,7 +58,7 @@ class OptunaResearcher:
 
     def propose(self, view: TreeView, parent: int, *, seed: int) -> RoundPlan:  # noqa: ARG002
         """Design one round of the search's number of trials on one data recipe; the parent has no part in it."""
-        facts = read_tree(view)
+        facts = self._reader.read(view)
         space = dimensions(facts, self.book)
         study = self._study(facts, space, seed * 1_000_003 + len(facts.nodes))
         for _ in range(MOST_ASKS):
@@ -66,7 +69,7 @@ class OptunaResearcher:
 
     def diagnose(self, view: TreeView, node: int, samples: Iterable[Sample]) -> Diagnosis:
         """Read a finished round by the same rules as the playbook."""
-        return diagnose(view, node, samples, self.book)
+        return diagnose(self._reader.read(view), node, samples, self.book)
 
     def _round(self, facts: Facts, space: list[Dimension], study: Any) -> RoundPlan | None:
         """Ask for the first trial, then for the training of the others on its data. None if too few are new."""
@@ -77,7 +80,8 @@ class OptunaResearcher:
         for point in points:
             draft = draft_of(point, facts, self.book)
             draft = draft._replace(train=rounded(draft.train, self.book))
-            if draft_key(draft) not in {*facts.known, *(draft_key(other) for other in found)}:
+            key = draft_key(draft)
+            if key not in facts.known and key not in [draft_key(other) for other in found]:
                 found.append(draft)
         if not found:
             return None
@@ -102,11 +106,13 @@ class OptunaResearcher:
         return point
 
     def _study(self, facts: Facts, space: list[Dimension], seed: int) -> Any:
-        """Return an in-memory study that holds every trial of the tree."""
+        """Return an in-memory study that holds every trial of the tree, where the sampler looks at them."""
         states = self.optuna.trial.TrialState
         study = self.optuna.create_study(
             direction="maximize" if facts.sign > 0 else "minimize", sampler=self.sampler(seed % 2**32)
         )
+        if not self.looks_back:
+            return study
         scored = list(facts.scores.values())
         worst = (min(scored) if facts.sign > 0 else max(scored)) if scored else 0.0
         for node in facts.nodes.values():
@@ -161,6 +167,7 @@ class RandomResearcher(OptunaResearcher):
     """``random``: every point alike; what any other Researcher must beat."""
 
     name = "random"
+    looks_back = False
 
     def sampler(self, seed: int) -> Any:
         """Return the random sampler."""

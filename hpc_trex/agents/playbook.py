@@ -19,7 +19,7 @@ from hpc_trex.agents.probes import next_probe
 from hpc_trex.agents.protocol import Diagnosis, NothingToPropose, Sample, TreeView
 from hpc_trex.agents.repair import remedies, repairs
 from hpc_trex.agents.reviewer import review
-from hpc_trex.agents.tree_facts import Facts, base_draft, draft_key, read_tree, start_node
+from hpc_trex.agents.tree_facts import Facts, FactsReader, base_draft, draft_key, start_node
 from hpc_trex.models import RoundPlan
 
 
@@ -30,10 +30,11 @@ class PlaybookResearcher:
 
     def __init__(self, book: Playbook | None = None) -> None:
         self.book = load_playbook() if book is None else book
+        self._reader = FactsReader()
 
     def propose(self, view: TreeView, parent: int, *, seed: int) -> RoundPlan:
         """Design one new child of ``parent``. Raises ``NothingToPropose`` when every rule is used up for it."""
-        facts = read_tree(view)
+        facts = self._reader.read(view)
         rng = random.Random(f"{seed}/{len(facts.nodes)}/{parent}")  # noqa: S311
         base = base_draft(facts, parent)
         for idea in self._ideas(facts, parent, rng):
@@ -44,7 +45,7 @@ class PlaybookResearcher:
 
     def diagnose(self, view: TreeView, node: int, samples: Iterable[Sample]) -> Diagnosis:
         """Read a finished round: bad cases by kind, comparison with the parent, lessons about the moves."""
-        return diagnose(view, node, samples, self.book)
+        return diagnose(self._reader.read(view), node, samples, self.book)
 
     def _ideas(self, facts: Facts, parent: int, rng: random.Random) -> Iterator[Idea]:
         """Yield ideas in the order of the rules; the first acceptable one becomes the round."""

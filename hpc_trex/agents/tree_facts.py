@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Set
 from statistics import fmean
 from typing import NamedTuple
 
@@ -37,6 +38,16 @@ def draft_key(draft: Draft) -> Key:
     return data_key(draft.data), train_key(draft.train), mixture
 
 
+class Pair(NamedTuple):
+    """A trial that one move told apart from others: it may have gained by the move what it scored more than they."""
+
+    move: str
+    trial: int
+    key: Key
+    partners: tuple[Key, ...]
+    """The others, the one to be preferred first."""
+
+
 class Facts(NamedTuple):
     """One reading of the tree; everything the rules need, so that each proposal walks the tree once."""
 
@@ -44,9 +55,9 @@ class Facts(NamedTuple):
     nodes: dict[int, NodeView]
     sources: Sources
     default: Draft
-    scores: dict[Key, float]
+    scores: Mapping[Key, float]
     """Mean score over seeds and repeats of each trial that has one."""
-    known: frozenset[Key]
+    known: Set[Key]
     """Every trial that was designed so far, whatever became of it."""
     sign: int
     """1 when a higher score is better, else -1."""
@@ -54,33 +65,96 @@ class Facts(NamedTuple):
     """Standard deviation of a score between seeds, measured or read from the confidence intervals; above 0."""
     unit: float
     """The range of scores in this search so far: the scale of the moves' priors."""
+    pairs: dict[int, tuple[object, list[Pair], list[Pair]]]
+    """Found so far by :func:`hpc_trex.agents.evidence.gains`, by round: what it depends on, data and training pairs."""
+
+
+class FactsReader:
+    """Reads a tree again and again, and of it only the rounds that changed since the last time.
+
+    What it returns shares its memory: it is good until the next reading.
+    """
+
+    def __init__(self) -> None:
+        self._view: TreeView | None = None
+        self._nodes: dict[int, NodeView] = {}
+        self._trials: dict[int, list[tuple[Key, float | None]]] = {}
+        self._widths: dict[int, float] = {}
+        self._found: dict[Key, dict[int, list[float]]] = {}
+        """By trial and round: the scores, the trial's own and its repeats'."""
+        self._scores: dict[Key, float] = {}
+        self._known: Counter[Key] = Counter()
+        self._pairs: dict[int, tuple[object, list[Pair], list[Pair]]] = {}
+
+    def read(self, view: TreeView) -> Facts:
+        """Read the tree as it is now."""
+        if view is not self._view:
+            self.__init__()  # type: ignore[misc] # another tree: nothing that is known holds
+            self._view = view
+        nodes = view.nodes()
+        for node in nodes:
+            kept = self._nodes.get(node.id)
+            if kept is not node:
+                if kept is None or kept.plan is not node.plan or kept.trials is not node.trials:
+                    self._take(node)
+                self._nodes[node.id] = node
+                self._measure(node)
+        noise = noise_floor(view, self._widths.values())
+        values = [node.score for node in nodes if node.score is not None]
+        spread = max(values) - min(values) if values else 0.0
+        return Facts(
+            view=view,
+            nodes=self._nodes,
+            sources=sources_of(view),
+            default=default_draft(view),
+            scores=self._scores,
+            known=self._known.keys(),
+            sign=1 if view.task.metric.higher_is_better else -1,
+            noise=noise,
+            unit=max(spread, 4 * noise),
+            pairs=self._pairs,
+        )
+
+    def _take(self, node: NodeView) -> None:
+        """Put the trials of a round in the place of what was known of it."""
+        before = self._trials.get(node.id, [])
+        now = [
+            (draft_key(draft), trial.score if trial.state is TrialState.DONE else None) for trial, draft in drafts(node)
+        ]
+        self._trials[node.id] = now
+        self._known.update(key for key, _ in now)
+        for key, _ in before:
+            self._known[key] -= 1
+            if not self._known[key]:
+                del self._known[key]
+        for key in dict.fromkeys(key for key, _ in [*before, *now]):
+            scores = [score for other, score in now if other == key and score is not None]
+            self._score(key, node.id, scores)
+
+    def _score(self, key: Key, node: int, scores: list[float]) -> None:
+        found = self._found.setdefault(key, {})
+        found.pop(node, None)
+        if scores:
+            found[node] = scores
+        if found:
+            # in order of rounds, not of arrival: a controller that starts anew must get the same mean to the last digit
+            self._scores[key] = fmean(score for number in sorted(found) for score in found[number])
+        else:
+            self._scores.pop(key, None)
+            del self._found[key]
+
+    def _measure(self, node: NodeView) -> None:
+        """Note the width of the confidence interval of a round's best trial."""
+        trial = best_trial(node)
+        main = trial.result.scores.get("main") if trial and trial.result else None
+        self._widths.pop(node.id, None)
+        if main is not None and main.high > main.low:
+            self._widths[node.id] = main.high - main.low
 
 
 def read_tree(view: TreeView) -> Facts:
     """Read the tree once."""
-    nodes = {node.id: node for node in view.nodes()}
-    found: dict[Key, list[float]] = {}
-    known: set[Key] = set()
-    for node in nodes.values():
-        for trial, draft in drafts(node):
-            key = draft_key(draft)
-            known.add(key)
-            if trial.state is TrialState.DONE and trial.score is not None:
-                found.setdefault(key, []).append(trial.score)
-    noise = noise_floor(view, nodes)
-    values = [node.score for node in nodes.values() if node.score is not None]
-    spread = max(values) - min(values) if values else 0.0
-    return Facts(
-        view=view,
-        nodes=nodes,
-        sources=sources_of(view),
-        default=default_draft(view),
-        scores={key: fmean(scores) for key, scores in found.items()},
-        known=frozenset(known),
-        sign=1 if view.task.metric.higher_is_better else -1,
-        noise=noise,
-        unit=max(spread, 4 * noise),
-    )
+    return FactsReader().read(view)
 
 
 def drafts(node: NodeView) -> Iterator[tuple[TrialView, Draft]]:
@@ -110,20 +184,16 @@ def best_trial(node: NodeView) -> TrialView | None:
     return next((trial for trial in node.trials if trial.trial == node.best_trial), None)
 
 
-def noise_floor(view: TreeView, nodes: dict[int, NodeView]) -> float:
+def noise_floor(view: TreeView, widths: Iterable[float]) -> float:
     """Return the standard deviation of a score between seeds, never 0.
 
     Measured by repeats where there are any; a value from two or three seeds can be too small by chance, so it is not
     taken below a third of the sampling error. Before that, the sampling error of the scores stands in: half the 95 %
-    confidence interval divided by 1.96, the median over the rounds. Without any interval: 0.01.
+    confidence interval divided by 1.96, the median over the rounds. Without any interval: 0.01. ``widths`` are those
+    of the rounds' intervals.
     """
-    widths = []
-    for node in nodes.values():
-        trial = best_trial(node)
-        main = trial.result.scores.get("main") if trial and trial.result else None
-        if main is not None and main.high > main.low:
-            widths.append((main.high - main.low) / (2 * 1.96))
-    sampling = sorted(widths)[len(widths) // 2] if widths else 0.0
+    ordered = sorted(widths)
+    sampling = ordered[len(ordered) // 2] / (2 * 1.96) if ordered else 0.0
     if view.noise_sd is not None:
         return max(view.noise_sd, sampling / 3, 1e-6)
     return sampling or 0.01

@@ -5,6 +5,7 @@ The shape is that of ``hpc_trex.agents.protocol.TreeView``, by structure, so tha
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,8 @@ class StoreView:
         self._store = store
         self._task = task
         self._source_rows = dict(source_rows)
-        self._nodes: tuple[int, list[NodeView]] | None = None
+        self._nodes: list[NodeView] = []
+        self._clean: list[NodeView] = []
 
     @property
     def config(self) -> SearchConfig:
@@ -75,11 +77,14 @@ class StoreView:
         return [self.node(child) for child in self._store.node(node).children]
 
     def nodes(self) -> list[NodeView]:
-        """Return all rounds in the order of design; read once for each state of the tree."""
-        seq = self._store.last_seq()
-        if self._nodes is None or self._nodes[0] != seq:
-            self._nodes = (seq, [_unsealed(node) for node in self._store.nodes()])
-        return list(self._nodes[1])
+        """Return all rounds in the order of design; one that did not change is the same object as the last time."""
+        nodes = self._store.nodes()
+        same = map(operator.is_, nodes, self._nodes)  # ends with the shorter of the two
+        for number in [number for number, kept in enumerate(same) if not kept]:
+            self._clean[number] = _unsealed(nodes[number])
+        self._clean += [_unsealed(node) for node in nodes[len(self._nodes) :]]
+        self._nodes = nodes
+        return list(self._clean)
 
     def moves(self) -> list[MoveRow]:
         """Return the outcome of every round's kind of change, in the order of design."""

@@ -28,6 +28,7 @@ from hpc_trex.models import (
 from hpc_trex.tree.events import Chosen, TestScored
 from hpc_trex.tree.rows import Row, attempt_view, insight, node_view, trial_view
 from hpc_trex.tree.standing import Scale, Standing
+from hpc_trex.tree.views import Views
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -56,6 +57,7 @@ class TreeReads:
     root: Path
     db: Database
     _standing: Standing
+    _views: Views
 
     def _rows(self, sql: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
         cursor = self.db.conn.execute(sql, parameters)
@@ -176,7 +178,11 @@ class TreeReads:
         return node_view(rows[0], self.scale(), children, [trial_view(row) for row in trials])
 
     def nodes(self) -> list[NodeView]:
-        """Return all rounds in the order of design."""
+        """Return all rounds in the order of design. Kept in memory between calls: only what changed is read again."""
+        return self._views.nodes(self)
+
+    def read_nodes(self) -> list[NodeView]:
+        """Read all rounds from the database."""
         children: dict[int, list[int]] = defaultdict(list)
         trials: dict[int, list[TrialView]] = defaultdict(list)
         rows = self._rows("SELECT * FROM nodes ORDER BY id")

@@ -35,6 +35,7 @@ from hpc_trex.tree.events import Event, EventLine, NodeAdded, NodeEnded, NodeRes
 from hpc_trex.tree.log import EventLog, EventReader, encode, line_before
 from hpc_trex.tree.reads import TreeReads
 from hpc_trex.tree.standing import Standing
+from hpc_trex.tree.views import Views
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -69,6 +70,7 @@ class Store(TreeReads):
         self._guard = guard
         self._behind = False
         self._standing = Standing(database)
+        self._views = Views()
         self.published = Published()
         self._seq = last_event(database)[0]
 
@@ -188,11 +190,13 @@ class Store(TreeReads):
     def _note_change(self, event: Event) -> None:
         if isinstance(event, NodeAdded | NodeEnded | NodeRescored):
             self._standing.changed(event.node)
+        self._views.note(event, self)
 
     def _catch_up(self) -> None:
         """Apply the events that the log has and the database lacks; move a torn last line aside."""
         assert self._log is not None
         self._standing.forget()
+        self._views.forget()
         self._seq, end = last_event(self.db)
         if self.paths.events.stat().st_size == end:
             self._behind = False

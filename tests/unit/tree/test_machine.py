@@ -104,6 +104,11 @@ class Tree(RuleBasedStateMachine):
             own = int(stat.node in self.score or stat.node in self.charged)
             assert stat.visits == own + sum(child.visits for child in stats if child.parent == stat.node)
 
+    @invariant()
+    def rounds_in_memory_are_those_on_disk(self) -> None:
+        if hasattr(self, "store"):
+            assert self.store.nodes() == self.store.read_nodes()
+
     def reward(self, score: float, low: float, high: float) -> float:
         if low == high:
             return 0.5
