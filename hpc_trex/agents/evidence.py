@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from hpc_trex.agents.apply import apply_move
 from hpc_trex.agents.moves import Move, Playbook
-from hpc_trex.agents.tree_facts import Facts, Pair, data_key, draft_key, drafts, origin
+from hpc_trex.agents.tree_facts import Facts, Pair, Pairs, data_key, draft_key, drafts, origin
 from hpc_trex.models import FATES, NodeState, NodeView, TrialState, TrialView
 
 #: Label of the trial that leaves the training as the parent's.
@@ -52,23 +52,19 @@ def gains(facts: Facts, book: Playbook) -> list[Gain]:
     """Return all observations in the order of design."""
     found: list[Gain] = []
     for node in facts.nodes.values():
-        if node.plan is not None and node.parent is not None:
-            data, train = _pairs(facts, book, node)
-            if data or train:
-                found += [*_data_gain(facts, node, data), *_train_gains(facts, node, train)]
+        pairs = facts.pairs.get(node.id)
+        if pairs is None or pairs.trials != len(node.trials):
+            pairs = facts.pairs[node.id] = _pairs(facts, book, node)
+        if pairs.data or pairs.train:
+            found += [*_data_gain(facts, node, pairs.data), *_train_gains(facts, node, pairs.train)]
     return found
 
 
-def _pairs(facts: Facts, book: Playbook, node: NodeView) -> tuple[list[Pair], list[Pair]]:
-    """Return the pairs of a round. They depend on plans alone, so they are looked for once, not at each new score."""
-    start = facts.nodes[origin(node) or 0]
-    # A round's trials are added one by one, and repeats later on.
-    basis = (node.plan, len(node.trials), start.plan, len(start.trials))
-    kept = facts.pairs.get(node.id)
-    if kept is None or kept[0] != basis:
-        kept = basis, _data_pairs(facts, book, node), _train_pairs(facts, book, node)
-        facts.pairs[node.id] = kept
-    return kept[1], kept[2]
+def _pairs(facts: Facts, book: Playbook, node: NodeView) -> Pairs:
+    """Return the pairs of a round. They depend on plans alone, which never change; only trials are added to them."""
+    if node.plan is None or node.parent is None:
+        return Pairs(len(node.trials), [], [])
+    return Pairs(len(node.trials), _data_pairs(facts, book, node), _train_pairs(facts, book, node))
 
 
 def _data_pairs(facts: Facts, book: Playbook, node: NodeView) -> list[Pair]:

@@ -25,7 +25,7 @@ OVER_FIT = 1.5
 
 def repairs(facts: Facts, book: Playbook, parent: int) -> Iterator[Idea]:
     """Yield the rounds that mend a failed child of the parent, or the parent itself where it has failed."""
-    failed = [node for node in facts.view.children(parent) if node.state is NodeState.FAILED]
+    failed = [node for node in _children(facts, parent) if node.state is NodeState.FAILED]
     if facts.nodes[parent].state is NodeState.FAILED:
         failed.append(facts.nodes[parent])
     for node in sorted(failed, key=lambda n: -n.id):
@@ -74,6 +74,11 @@ def failure_of(node: NodeView) -> str:
     return next((trial.failure.value for trial in node.trials if trial.failure is not None), "")
 
 
+def _children(facts: Facts, parent: int) -> list[NodeView]:
+    """Return the rounds that were tried from a parent, as they were just read."""
+    return [facts.nodes[child] for child in facts.nodes[parent].children]
+
+
 def _mended(facts: Facts, node: NodeView, rule: Repair) -> Idea | None:
     """Return the failed round with the rule applied to each of its trials, equal ones once."""
     assert node.plan is not None
@@ -92,4 +97,4 @@ def _mended(facts: Facts, node: NodeView, rule: Repair) -> Idea | None:
 
 def _used(facts: Facts, parent: int, rule: Repair) -> int:
     """Return how often the rule was used among the children of a parent."""
-    return sum(1 for n in facts.view.children(parent) if n.plan is not None and n.plan.move == f"repair:{rule.name}")
+    return sum(1 for n in _children(facts, parent) if n.plan is not None and n.plan.move == f"repair:{rule.name}")

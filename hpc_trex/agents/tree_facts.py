@@ -48,6 +48,14 @@ class Pair(NamedTuple):
     """The others, the one to be preferred first."""
 
 
+class Pairs(NamedTuple):
+    """The pairs of a round, found when it had so many trials."""
+
+    trials: int
+    data: list[Pair]
+    train: list[Pair]
+
+
 class Facts(NamedTuple):
     """One reading of the tree; everything the rules need, so that each proposal walks the tree once."""
 
@@ -65,8 +73,8 @@ class Facts(NamedTuple):
     """Standard deviation of a score between seeds, measured or read from the confidence intervals; above 0."""
     unit: float
     """The range of scores in this search so far: the scale of the moves' priors."""
-    pairs: dict[int, tuple[object, list[Pair], list[Pair]]]
-    """Found so far by :func:`hpc_trex.agents.evidence.gains`, by round: what it depends on, data and training pairs."""
+    pairs: dict[int, Pairs]
+    """Found so far by :func:`hpc_trex.agents.evidence.gains`, by round."""
 
 
 class FactsReader:
@@ -84,7 +92,7 @@ class FactsReader:
         """By trial and round: the scores, the trial's own and its repeats'."""
         self._scores: dict[Key, float] = {}
         self._known: Counter[Key] = Counter()
-        self._pairs: dict[int, tuple[object, list[Pair], list[Pair]]] = {}
+        self._pairs: dict[int, Pairs] = {}
 
     def read(self, view: TreeView) -> Facts:
         """Read the tree as it is now."""

@@ -304,6 +304,11 @@ class TreeReads:
 
         A node whose last preparation failed does not count, nor one that ended before it was prepared.
         """
+        newest = "SELECT coalesce(data_from, id) FROM nodes WHERE recipe_digest = ? ORDER BY id DESC LIMIT 1"
+        owner = self._value(newest, [recipe_digest]) if recipe_digest else None
+        made = None if owner is None else self.preparation(owner)
+        if made is not None and made.state is AttemptState.SUCCEEDED:
+            return made.node  # without a look at all the rounds that use it
         sql = """SELECT id, state, (SELECT attempts.state FROM attempts WHERE node = nodes.id AND trial = 0
                                     ORDER BY attempt DESC LIMIT 1) AS preparation
                  FROM nodes WHERE recipe_digest = ? AND coalesce(data_from, id) = id ORDER BY id"""
