@@ -1,165 +1,147 @@
 """What the controller costs while many jobs run on a real Slurm, and how full it keeps the slots.
 
-    python benchmarks/controller_load.py [--jobs 200] [--hold 180] [--slots 32] [--rounds 40]
+    python benchmarks/controller_load.py [--jobs 200] [--polls 20] [--slots 32] [--rounds 32] [--minutes 3]
 
-Starts a test cluster of its own, and runs two searches whose jobs do no work:
+Starts a test cluster of its own, and runs two searches whose jobs are sleeping shells (tests/noop): a job is real in all but
+the work, and costs nothing once it sleeps.
 
-1. *load*: as many jobs at once as asked for, all running; the controller polls every 30 s as on a real site. Its CPU time
-   while they run is scaled to an hour; `squeue` calls are counted.
-2. *slots*: `--slots` slots, jobs of 20 s, a poll a second. Utilisation is busy slot-seconds over granted ones, from the moment
-   when all slots are taken for the first time until the last training is submitted.
+1. *load*: as many jobs at once as asked for, all running. Then so many ticks in which nothing comes in. An hour is
+   computed from them: 120 polls, one every 30 s as on a real site.
+2. *slots*: jobs of 20 s and a poll a second, as a training of ten minutes would meet a poll of 30 s. A slot is busy from the
+   first to the last file that a job writes, so the starts of Slurm and of srun count as idle. Utilisation is busy slot-seconds
+   over granted ones, from the moment when all slots are taken until the last training is submitted.
 
-Prints Markdown. What it does not measure: real trainings, a busy site's slow squeue, a shared file system.
+Each part ends after --minutes at the latest and prints what it has. What it does not measure: real trainings, a busy site's
+slow squeue, a shared file system.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import os
-import resource
-import subprocess
-import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from noop import cluster, cpu_seconds, megabytes, row
+
 from hpc_trex.controller import Controller
-from hpc_trex.launch import LaunchOptions, create_search, plan_launch
-from hpc_trex.models import AttemptState, JobKind, Profile, Resources, SearchConfig
-from hpc_trex.site import site
+from hpc_trex.models import AttemptState, AttemptView, JobKind
 from hpc_trex.slurm import commands
 from hpc_trex.slurm.submitit_backend import SlurmScheduler
+from tests.noop import noop_profile, noop_search
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import itertools
-
-from benchmarks.noop_job import run as noop
-
-ROOT = Path(__file__).resolve().parents[1]
+TRIALS = 5
+POLLS_AN_HOUR = 120
+SLEEP, POLL = 20.0, 1.0
 
 
-def cpu_seconds() -> float:
-    """CPU time of this process and of the commands that it ran, in seconds."""
-    own, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + below.ru_utime + below.ru_stime
+def search(home: Path, name: str, slots: int, rounds: int, seconds: float, counted: list[str]) -> Controller:
+    """Open a search whose trainings sleep for ``seconds``; the commands that its scheduler runs go to ``counted``."""
+
+    def ask(command: Sequence[str]) -> commands.Answer:
+        counted.append(command[0])
+        return commands.ask(command)
+
+    profile = noop_profile(seconds=seconds, poll_seconds=POLL)
+    paths = noop_search(home, profile, name=name, max_nodes=rounds, trials=TRIALS, parallel=slots)
+    return Controller(paths, scheduler=SlurmScheduler(profile, ask=ask))
 
 
-def profile(seconds: float, poll: float) -> Profile:
-    job = Resources(cpus_per_task=1, mem_gb=0.05, minutes=30)
-    return Profile(
-        name="load",
-        scheduler="slurm",
-        train=job,
-        prepare=job,
-        evaluate=job,
-        poll_seconds=poll,
-        environment={"HPC_TREX_NOOP_SECONDS": str(seconds), "PYTHONPATH": str(ROOT)},
+def running(controller: Controller) -> int:
+    return sum(
+        item.state is AttemptState.RUNNING and item.kind is JobKind.TRAIN for item in controller.store.live_attempts()
     )
 
 
-def open_search(home: Path, name: str, parallel: int, rounds: int, used: Profile, counted: list[str]) -> Controller:
-    plan = plan_launch(
-        LaunchOptions(name=name, directory=str(home / name), max_nodes=rounds, parallel=parallel, trials=5)
-    )
-    model = home / "model"
-    config = plan.config.model_copy(
-        update={
-            "profile": used,
-            "model_path": str(model),
-            "noise": plan.config.noise.model_copy(update={"floor_repeats": 0}),
-        }
-    )
-    config = SearchConfig.model_validate(config.model_dump() | {"policy": {"name": "random", "c": 0.5}})
-    paths = create_search(plan._replace(config=config))
-
-    def ask(*arguments, **options):
-        counted.append(arguments[0][0])
-        return commands.ask(*arguments, **options)
-
-    return Controller(paths, scheduler=SlurmScheduler(used, entry=noop, ask=ask))
-
-
-def load(home: Path, jobs: int, hold: float) -> list[str]:
-    """Fill the cluster with ``jobs`` running jobs, then measure for ``hold`` seconds."""
+def load(home: Path, jobs: int, polls: int, minutes: float) -> None:
+    """Let ``jobs`` trainings run at once, then measure ticks in which nothing comes in."""
     counted: list[str] = []
-    with open_search(home, "load", jobs, jobs, profile(hold + 600, 30), counted) as controller:
+    with search(home, "load", jobs, math.ceil(jobs / TRIALS), 3600, counted) as controller:
         controller.start()
-        began, start = time.monotonic(), cpu_seconds()
-        while sum(item.state is AttemptState.RUNNING for item in controller.store.live_attempts()) < jobs:
+        began, told = time.monotonic(), 0
+        before = sum(cpu_seconds())
+        while (up := running(controller)) < jobs:
             controller.tick()
-            assert time.monotonic() - began < 600, "the jobs did not all start"
-            time.sleep(2)
-        filling, filled = cpu_seconds() - start, time.monotonic() - began
-        counted.clear()
-        before, polls = cpu_seconds(), 0
-        end = time.monotonic() + hold
-        while time.monotonic() < end:
-            controller.tick()
-            polls += 1
-            time.sleep(30)
-        used = cpu_seconds() - before
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        calls = counted.count("squeue")
+            if up >= told + max(1, jobs // 5):
+                told = up
+                print(f"{up} of {jobs} running after {time.monotonic() - began:.0f} s", flush=True)
+            if time.monotonic() - began > 60 * minutes:
+                print(f"only {up} of {jobs} run after {minutes} minutes; what follows is measured with these")
+                break
+            time.sleep(POLL)
+        filled, spent = time.monotonic() - began, sum(cpu_seconds()) - before
+        quiet(controller, polls, counted, up)
+        row(f"to design, submit and see running {up} jobs", f"{spent:.1f} CPU-s, {filled:.0f} s by the clock", "-")
         controller.cancel()
-    hour = used / (polls * 30) * 3600
-    return [
-        f"| controller at {jobs} running jobs, poll every 30 s | {hour:.1f} CPU-s an hour (its own and its commands') | 30 |",
-        f"| its memory, peak | {memory:.0f} MB | 300 |",
-        f"| `squeue` calls a poll | {calls / polls:.2f} | 1 |",
-        f"| designing, submitting and seeing run {jobs} jobs | {filling:.1f} CPU-s, {filled:.0f} s | - |",
-    ]
 
 
-def slots(home: Path, parallel: int, rounds: int) -> list[str]:
-    """Run ``rounds`` rounds of five trainings in ``parallel`` slots."""
-    with open_search(home, "slots", parallel, rounds, profile(20, 1), []) as controller:
+def quiet(controller: Controller, polls: int, counted: list[str], up: int) -> None:
+    """Tick while nothing comes in, and print what an hour of it would cost."""
+    controller.tick()
+    counted.clear()
+    own, below = cpu_seconds()
+    for _ in range(polls):
+        controller.tick()
+        time.sleep(POLL)
+    own, below = (after - first for after, first in zip(cpu_seconds(), (own, below), strict=True))
+    print("\n| what | measured | bound |\n|---|---:|---:|")
+    each = f"{1000 * own / polls:.0f} ms own, {1000 * below / polls:.0f} ms squeue's"
+    row(f"CPU of a poll at {up} running jobs, over {polls} polls", each, "-")
+    row("the same for an hour at a poll every 30 s", f"{(own + below) / polls * POLLS_AN_HOUR:.1f} CPU-s", 30)
+    row("memory, peak", f"{megabytes():.0f} MB", 300)
+    row("`squeue` calls a poll", f"{counted.count('squeue') / polls:.2f}", 1)
+
+
+def slots(home: Path, granted: int, rounds: int, minutes: float) -> None:
+    """Run ``rounds`` rounds of trainings of 20 s in so many slots; print how full these were."""
+    with search(home, "slots", granted, rounds, SLEEP, []) as controller:
         controller.start()
-        full, last, samples = 0.0, 0.0, []
-        submitted = 0
-        while not controller.tick().finished:
-            now = time.monotonic()
-            live = controller.store.live_attempts()
-            running = sum(item.state is AttemptState.RUNNING for item in live)
-            full = full or (now if running == parallel else 0.0)
-            count = sum(item.kind is JobKind.TRAIN for item in controller.store.attempts())
-            if count > submitted:
-                submitted, last = count, now
-            samples.append((now, running))
-            time.sleep(1)
-    inside = [(now, running) for now, running in samples if full <= now <= last]
-    busy = sum(running * (later - now) for (now, running), (later, _) in itertools.pairwise(inside))
-    share = busy / (parallel * (inside[-1][0] - inside[0][0]))
-    return [
-        f"| utilisation of {parallel} granted slots, jobs of 20 s, poll every 1 s, {submitted} trainings | {share:.1%} | 95 % |"
-    ]
+        began, told, full = time.monotonic(), 0, 0.0
+        while not controller.tick().finished and time.monotonic() - began < 60 * minutes:
+            full = full or (time.time() if running(controller) == granted else 0.0)
+            trained = [item for item in controller.store.attempts() if item.kind is JobKind.TRAIN]
+            if len(trained) >= told + 2 * granted:
+                told = len(trained)
+                show(controller, trained, full, granted, f"{told} trainings submitted")
+            time.sleep(POLL)
+        trained = [item for item in controller.store.attempts() if item.kind is JobKind.TRAIN]
+        show(controller, trained, full, granted, f"all {len(trained)} trainings", bound="95 %")
+        if controller.store.state()[0].value != "done":
+            controller.cancel()
+
+
+def show(
+    controller: Controller, trained: Sequence[AttemptView], full: float, granted: int, what: str, bound: str = "-"
+) -> None:
+    """Print the utilisation so far. The times are those of the files, of one machine's clock."""
+    folders = [controller.paths.root / item.directory for item in trained]
+    until = max((folder / "spec.json").stat().st_mtime for folder in folders)
+    if not full or until <= full:
+        row(f"utilisation of {granted} slots, {what}", "the slots were never all taken yet", bound)
+        return
+    busy = 0.0
+    for folder in folders:
+        start, end = (folder / "started.json"), (folder / "result.json")
+        if start.exists():
+            last = end.stat().st_mtime if end.exists() else until
+            busy += max(0.0, min(last, until) - max(start.stat().st_mtime, full))
+    row(f"utilisation of {granted} slots, {what}", f"{busy / (granted * (until - full)):.1%}", bound)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=200)
-    parser.add_argument("--hold", type=float, default=180)
+    parser.add_argument("--polls", type=int, default=20)
     parser.add_argument("--slots", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=32)
+    parser.add_argument("--minutes", type=float, default=3.0, help="of each of the two parts, at most")
     options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with tempfile.TemporaryDirectory(prefix="trexb") as folder:
-        state = Path(folder) / "s"
-        cluster = site("slurm", "testcluster")
-        subprocess.run(
-            [cluster / "up.sh", state, "-n", "4", "-c", "64", "-g", "0"], check=True, stderr=subprocess.DEVNULL
-        )
-        try:
-            os.environ["SLURM_CONF"] = str(state / "etc" / "slurm.conf")
-            os.environ["PATH"] += ":/usr/sbin"
-            home = Path(folder) / "h"
-            (home / "model").mkdir(parents=True)
-            rows = load(home, options.jobs, options.hold) + slots(home, options.slots, options.rounds)
-        finally:
-            subprocess.run([cluster / "down.sh", state, "--purge"], check=False)
-    print("| what | measured | bound |\n|---|---|---|")
-    print("\n".join(rows))
-    print(f"\n{json.dumps({'jobs': options.jobs, 'hold_seconds': options.hold, 'cores': os.cpu_count()})}")
+    print(f"{os.cpu_count()} cores; {options}", flush=True)
+    with cluster("-n", "4", "-c", "64", "-g", "0") as home:
+        load(home, options.jobs, options.polls, options.minutes)
+        slots(home, options.slots, options.rounds, options.minutes)
 
 
 if __name__ == "__main__":

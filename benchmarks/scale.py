@@ -1,6 +1,6 @@
 """One search of 1,000 jobs of no work on a real Slurm: what it costs, what it asks of Slurm, what limits it.
 
-    python benchmarks/scale.py [--rounds 180] [--parallel 32] [--poll 1] [--minutes 10]
+    python benchmarks/scale.py [--rounds 180] [--parallel 32] [--poll 0.3] [--minutes 10]
 
 Starts a test cluster of its own. The jobs are real (script, sbatch, srun, files); in the place of the training stands a shell
 script of milliseconds (tests/noop). Prints a line for each tenth of the rounds, then the totals; after --minutes it stops and
@@ -135,7 +135,7 @@ def totals(ticks: Sequence[Tick], polls: list[float], jobs: int, seconds: float,
     for label, value in spent.most_common():
         row(label, f"{value:.1f}")
     row("the rest of the ticks: files of results and specs, design, diagnosis", f"{busy - sum(spent.values()):.1f}")
-    row("between ticks: Slurm and the jobs", f"{seconds - busy:.1f}")
+    row("between ticks: the pause of --poll, Slurm, the jobs", f"{seconds - busy:.1f}")
 
 
 def own_cost(ticks: Sequence[Tick], after: float, until: float) -> float:
@@ -152,7 +152,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=180, help="of 5 trials each; 180 make about 1,000 jobs")
     parser.add_argument("--parallel", type=int, default=32)
-    parser.add_argument("--poll", type=float, default=1.0)
+    parser.add_argument("--poll", type=float, default=0.3)
     parser.add_argument("--minutes", type=float, default=10.0)
     options = parser.parse_args()
     asked: Counter[str] = Counter()
