@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
+import hashlib
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import TypeVar
@@ -11,11 +15,60 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hpc_trex.errors import EnvironmentProblem
+from hpc_trex.faults import reach
 
 M = TypeVar("M", bound=BaseModel)
 
 #: Errors of a disk that is full, over quota or read-only: the user's to mend, then ``resume``.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+#: A temporary file whose maker may live on another machine is believed to be left over after so long.
+LEFT_OVER_SECONDS = 3600.0
+_TEMPORARY = re.compile(r"\..+\.tmp-(?P<machine>[0-9a-f]*)-(?P<pid>\d+)-[0-9a-f]+")
+
+
+@functools.cache
+def machine() -> str:
+    """Return boot id and process-id namespace, where a process number means something; empty where it is not told.
+
+    Containers of one machine do not see each other's processes.
+    """
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return ""
+
+
+def _machine_mark() -> str:
+    return hashlib.sha256(machine().encode()).hexdigest()[:8] if machine() else ""
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a name beside ``path`` for what is not whole yet; it tells who made it (:func:`sweep`)."""
+    return path.with_name(f".{path.name}.tmp-{_machine_mark()}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def sweep(folder: Path, *, now: float) -> list[Path]:
+    """Remove the temporary files of processes that died over them, and return which; ``now`` is the file server's time.
+
+    Whether a process of this machine still lives is known; those of others may be alive, for an hour.
+    """
+    removed = []
+    with contextlib.suppress(FileNotFoundError):
+        for path in folder.iterdir():
+            match = _TEMPORARY.fullmatch(path.name)
+            with contextlib.suppress(FileNotFoundError):
+                if match is not None and path.is_file() and _left_over(path, match, now):
+                    path.unlink()
+                    removed.append(path)
+    return removed
+
+
+def _left_over(path: Path, match: re.Match[str], now: float) -> bool:
+    if machine() and match["machine"] == _machine_mark() and not Path("/proc", match["pid"]).exists():
+        return True
+    return now - path.stat().st_mtime > LEFT_OVER_SECONDS
 
 
 def disk_problem(error: OSError, path: Path) -> EnvironmentProblem:
@@ -32,7 +85,7 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int | None = None) -> N
     Raises :class:`EnvironmentProblem` when the disk is full or read-only; the old file is then still there.
     """
     raw = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = temporary_name(path)
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
         try:
@@ -40,10 +93,12 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int | None = None) -> N
                 handle.write(raw)
                 handle.flush()
                 os.fsync(handle.fileno())
+            reach("file/before", path)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        reach("file/after", path)
         sync_folder(path.parent)
     except OSError as error:
         if error.errno in DISK_ERRORS:

@@ -68,8 +68,8 @@ def _advance_node(work: Work, node: int) -> Iterator[Ready]:
 
 
 def _add_missing_trials(work: Work, view: NodeView) -> None:
-    """Add the trials of a plan that a controller did not live to add."""
-    from hpc_trex.controller.design import planned_trial
+    """Add the trials of a plan, and its file, that a controller did not live to add."""
+    from hpc_trex.controller.design import planned_trial, write_plan
 
     if view.plan is None:
         if not view.trials:
@@ -79,6 +79,8 @@ def _add_missing_trials(work: Work, view: NodeView) -> None:
     for number, plan in enumerate(view.plan.trials, 1):
         if number not in present:
             work.record(planned_trial(work, view.id, number, view.plan.data, plan))
+    if not work.paths.plan(view.id).exists():
+        write_plan(work, view.id, view.plan)
 
 
 def _preparation(work: Work, view: NodeView) -> tuple[bool, Ready | None]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.leftovers import sweep_attempt
 from hpc_trex.files import read_record
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, Heartbeat, JobResult
 from hpc_trex.slurm.failures import classify
@@ -11,6 +14,9 @@ from hpc_trex.tree.events import AttemptEnded, AttemptQueued, AttemptRunning
 
 #: A job that is over without a result is believed to be so after this many looks in a row that agree.
 AGREEING_LOOKS = 2
+#: A job that the scheduler has forgotten is believed to live until its heartbeat has been silent for so long: slurmctld,
+#: when it is killed, forgets jobs of the last seconds, and their processes go on to their end.
+SILENT_SECONDS = 15.0
 LOG_TAIL_BYTES = 20_000
 
 
@@ -77,13 +83,29 @@ def _apply(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     list(work.attempt_paths(attempt).root.iterdir())
     if _take_result(work, attempt, status):
         return True
+    if status.state is JobState.ABSENT and _still_beats(work, attempt):
+        return False
     looks = work.suspects.get(attempt.token, 0) + 1
     work.suspects[attempt.token] = looks
     if looks < AGREEING_LOOKS:
         return False
     if status.state is JobState.ABSENT and attempt.state is AttemptState.INTENT:
-        return False  # never submitted, or not yet: submit.resubmit decides
+        # Never submitted, or not yet: submit.resubmit decides. A job that did start is never submitted again.
+        if not work.attempt_paths(attempt).started.exists():
+            return False
     return _record_lost(work, attempt, status)
+
+
+def _still_beats(work: Work, attempt: AttemptView) -> bool:
+    """Tell whether an attempt that the scheduler does not know has given a sign of life a short while ago."""
+    try:
+        beat = work.attempt_paths(attempt).heartbeat.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    now = time.monotonic()
+    if work.beats.get(attempt.token, (0, 0.0))[0] != beat:
+        work.beats[attempt.token] = (beat, now)
+    return now - work.beats[attempt.token][1] < SILENT_SECONDS
 
 
 def _record_live(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
@@ -102,6 +124,7 @@ def _record_lost(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     paths = work.attempt_paths(attempt)
     failure, message = classify(status, _tail(paths.stdout) + _tail(paths.stderr))
     beat = read_record(paths.heartbeat, Heartbeat)
+    sweep_attempt(paths)
     has_checkpoint = paths.checkpoints.is_dir() and any(paths.checkpoints.iterdir())
     work.suspects.pop(attempt.token, None)
     work.record(

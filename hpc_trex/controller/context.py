@@ -30,6 +30,8 @@ class Work:
     lines: list[str] = field(default_factory=list)
     suspects: dict[str, int] = field(default_factory=dict)
     """How many looks in a row a live attempt was over, or absent, without a result file."""
+    beats: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """Last sign of life of a live attempt that the scheduler does not know, and when it was seen (monotonic seconds)."""
     outages: dict[tuple[int, int], set[int]] = field(default_factory=dict)
     """Attempts of a (node, trial) that this controller saw fail because of the ENVIRONMENT."""
     refused: set[tuple[int, int, int]] = field(default_factory=set)

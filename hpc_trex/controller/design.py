@@ -116,10 +116,15 @@ def add_node(work: Work, parent: int, plan: RoundPlan) -> int:
     )
     for number, trial in enumerate(plan.trials, 1):
         work.record(planned_trial(work, node, number, plan.data, trial))
-    work.paths.node(node).mkdir(parents=True, exist_ok=True)
-    write_record(work.paths.plan(node), plan)
+    write_plan(work, node, plan)
     work.say(f"node {node} from node {parent}: {shorten(plan.hypothesis, LINE, placeholder=' ...')}")
     return node
+
+
+def write_plan(work: Work, node: int, plan: RoundPlan) -> None:
+    """Write a round's plan for people and other programs; the log has it already."""
+    work.paths.node(node).mkdir(parents=True, exist_ok=True)
+    write_record(work.paths.plan(node), plan)
 
 
 def planned_trial(work: Work, node: int, number: int, data: DataRecipe, plan: TrialPlan) -> TrialAdded:

@@ -18,8 +18,11 @@ from hpc_trex.controller.collect import cancelled, collect
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.design import design, why_no_more
 from hpc_trex.controller.finish import finish, measure_noise_floor, rescore
+from hpc_trex.controller.leftovers import sweep_search
 from hpc_trex.controller.submit import give_up, submit
 from hpc_trex.errors import EnvironmentProblem, UsageProblem
+from hpc_trex.faults import reach
+from hpc_trex.files import write_atomic
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import (
     AttemptState,
@@ -75,6 +78,7 @@ class Controller:
         try:
             self.store = Store.open(paths, guard=self.lease)
             self.work = self._open(config, scheduler)
+            sweep_search(paths, self.store)
         except BaseException:
             self.close()
             raise
@@ -230,16 +234,27 @@ class Controller:
             except CancelUnavailable as error:
                 self.work.say(f"{error.message}; the next tick tries again")
                 return
-        request.unlink()
+        self._obeyed()
+
+    def _obeyed(self) -> None:
+        reach("obeyed/before")
+        self.paths.stop_request.unlink(missing_ok=True)
+        reach("obeyed/after")
 
     def cancel(self, node: int | None = None) -> list[str]:
-        """End the jobs of one round, or of the whole search, for good; return what was done, in plain lines."""
+        """End the jobs of one round, or of the whole search, for good; return what was done, in plain lines.
+
+        The request is on disk before anything is done, so that the next controller carries on where this one dies.
+        """
         work = self.work
         if node is not None:
             self.store.node(node)
+        write_atomic(self.paths.stop_request, json.dumps({"action": "cancel", "node": node}) + "\n")
         attempts = [item for item in self.store.live_attempts() if node is None or item.node == node]
         refs = [JobRef(item.token, item.job_id, self.paths.root / item.directory) for item in attempts]
+        reach("cancel/before")
         work.scheduler.cancel(refs)
+        reach("cancel/after")
         for item in attempts:
             work.suspects.pop(item.token, None)
             work.record(cancelled(work, item, "cancelled by the user"))
@@ -260,6 +275,7 @@ class Controller:
         if node is None and self.store.state()[0] not in OVER:
             work.change_state(SearchState.CANCELLED, "cancelled by the user")
         publish(self.store, force=True)
+        self._obeyed()
         return list(work.lines)
 
     def run(self, on_tick: Callable[[TickReport], None], *, once: bool = False) -> SearchState:

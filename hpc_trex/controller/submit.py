@@ -14,8 +14,9 @@ from hpc_trex.controller.advance import Ready
 from hpc_trex.controller.budget import REACHED, reserve_allows
 from hpc_trex.controller.collect import AGREEING_LOOKS
 from hpc_trex.controller.context import Work
-from hpc_trex.controller.spec import job_spec, resources_of
+from hpc_trex.controller.spec import folders_of, job_spec, resources_of
 from hpc_trex.errors import ClusterRefused
+from hpc_trex.faults import reach
 from hpc_trex.files import write_record
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, SearchState, TrialState
 from hpc_trex.slurm.scheduler import JobRequest, SubmitRefused, SubmitUnavailable
@@ -109,7 +110,9 @@ def _hand_over(work: Work, item: Ready, token: str) -> int:
     """Give one intended job to the scheduler; return 1 when it has it."""
     paths = work.paths.attempt(item.node, item.trial, item.attempt)
     write_record(paths.spec, job_spec(work, item, token), mode=0o600)
-    request = JobRequest(token, paths.root, paths.spec, item.kind, resources_of(work, item.kind))
+    resources = resources_of(work, item.kind)
+    request = JobRequest(token, paths.root, paths.spec, item.kind, resources, folders_of(work))
+    reach("submit/before", token)
     try:
         job_id = work.scheduler.submit(request)
     except SubmitUnavailable as error:
@@ -123,6 +126,7 @@ def _hand_over(work: Work, item: Ready, token: str) -> int:
         raise ClusterRefused(
             error.message, hint=error.hint or f"correct the profile, then: hpc-trex resume {work.paths.root}"
         ) from error
+    reach("submit/after", token)
     work.submit_failures = 0
     work.record(AttemptQueued(token=token, job_id=job_id))
     number = job_id.partition(":")[0]  # what follows in a local id tells a process from a later one of its number

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hpc_trex.errors import EnvironmentProblem, LeaseHeld, TrexError
-from hpc_trex.files import sync_folder
+from hpc_trex.faults import reach
+from hpc_trex.files import sync_folder, temporary_name
 from hpc_trex.site import site_files
 from hpc_trex.tree.apply import apply_event, mark
 from hpc_trex.tree.log import Entry, EventReader
@@ -125,14 +125,17 @@ def build_in_place(events: Path, path: Path) -> int:
 
     A database that was there is kept beside it as ``tree.db.old``.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = temporary_name(path)
     try:
         with readable(path):
             database, reader = build(events, temporary)
             database.close()
         flush(temporary)
+        reach("database/before", path)
         _set_aside(path)
+        reach("database/aside", path)
         temporary.replace(path)
+        reach("database/after", path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)

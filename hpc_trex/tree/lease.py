@@ -12,7 +12,6 @@ and the store asks before each commit.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import errno
 import os
@@ -26,7 +25,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from hpc_trex.errors import LeaseHeld
-from hpc_trex.files import DISK_ERRORS, disk_problem
+from hpc_trex.faults import reach
+from hpc_trex.files import DISK_ERRORS, disk_problem, machine, temporary_name
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import Record
 
@@ -140,17 +140,19 @@ class Lease:
     def _create(self) -> bool:
         """Make the file, unless there is one; tell whether it was made."""
         raw = self.holder.model_dump_json(indent=1).encode()
-        beside = self.path.with_name(f".{self.path.name}.new-{self.holder.fence}")
+        beside = temporary_name(self.path)
         try:
-            beside.unlink(missing_ok=True)
             _write_new(beside, raw)
-            return _link(beside, self.path, raw)
+            reach("lease/before", self.path)
+            made = _link(beside, self.path, raw)
+            reach("lease/made", self.path)
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise disk_problem(error, self.path) from error
             raise
         finally:
             beside.unlink(missing_ok=True)
+        return made
 
     def _held(self, found: Found, more: str) -> LeaseHeld:
         who = str(found.holder) if found.holder else "a controller that is just starting"
@@ -187,11 +189,13 @@ def move_aside(path: Path, fence: str) -> bool:
     found = read_lease(path)
     if found is None or found.fence != fence:
         return False
-    aside = path.with_name(f".{path.name}.aside-{secrets.token_hex(8)}")
+    aside = temporary_name(path)
+    reach("lease/leaving", path)
     try:
         path.rename(aside)
     except FileNotFoundError:
         return False
+    reach("lease/left", path)
     moved = read_lease(aside)
     right = moved is not None and moved.fence == fence
     if moved is not None and not right:
@@ -237,8 +241,7 @@ def _is_stale(found: Found, age: float) -> bool:
 
 def _is_gone(holder: Holder) -> bool:
     """Tell whether the holder's process is known to be gone: only this machine's own processes can be known."""
-    machine = _machine()
-    if not machine or machine != holder.machine:
+    if not machine() or machine() != holder.machine:
         return False
     try:
         os.kill(holder.pid, 0)
@@ -246,12 +249,14 @@ def _is_gone(holder: Holder) -> bool:
         return True
     except PermissionError:
         pass  # somebody else's process: it is there
-    return 0 not in (holder.started, now := _start_ticks(holder.pid)) and now != holder.started
+    state, now = _stat(holder.pid)
+    # A dead process that nobody has reaped keeps its number: seen in containers and below careless parents.
+    return state in ("Z", "X") or (0 not in (holder.started, now) and now != holder.started)
 
 
 def _server_now(path: Path) -> float:
     """Return the file server's time, by making a file beside ``path``."""
-    beside = path.with_name(f".{path.name}.clock-{secrets.token_hex(8)}")
+    beside = temporary_name(path)
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -271,27 +276,19 @@ def _this_process() -> Holder:
     return Holder(
         fence=secrets.token_hex(16),
         host=socket.gethostname(),
-        machine=_machine(),
+        machine=machine(),
         pid=pid,
-        started=_start_ticks(pid),
+        started=_stat(pid)[1],
         uid=os.getuid(),
         job=os.environ.get("SLURM_JOB_ID", ""),
         since=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 
 
-def _machine() -> str:
-    """Return boot id and process-id namespace: containers of one machine do not see each other's processes."""
-    with contextlib.suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    return ""
-
-
-def _start_ticks(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot (field 22 of ``/proc/PID/stat``); 0 when not told."""
+def _stat(pid: int) -> tuple[str, int]:
+    """Return a process's state and its start in clock ticks since boot (``/proc/PID/stat``); ("", 0) when not told."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return int(text.rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return fields[0], int(fields[19])
     except (OSError, ValueError, IndexError):
-        return 0
+        return "", 0

@@ -6,13 +6,12 @@ anybody seeing old figures: it only saves them the work. That is why it may be r
 
 from __future__ import annotations
 
-import os
-import secrets
 import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from hpc_trex.files import sync_folder
+from hpc_trex.faults import reach
+from hpc_trex.files import sync_folder, temporary_name
 from hpc_trex.tree.database import flush, readable
 from hpc_trex.tree.store import Published
 
@@ -38,14 +37,16 @@ def publish(store: Store, *, force: bool = False) -> bool:
     if seq in (last.seq, _published_seq(path)):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = temporary_name(path)
     try:
         with readable(path):
             _copy(store, temporary)
         flush(temporary)
+        reach("snapshot/before", str(seq))
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    reach("snapshot/after", str(seq))
     sync_folder(path.parent)
     ended = time.monotonic()
     store.published = Published(seq=seq, seconds=ended - begun, ended=ended)

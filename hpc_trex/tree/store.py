@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from hpc_trex.errors import EnvironmentProblem, LeaseHeld, NotFound
+from hpc_trex.faults import reach
 from hpc_trex.files import DISK_ERRORS, disk_problem
 from hpc_trex.layout import SearchPaths
 from hpc_trex.tree.apply import apply_event, mark
@@ -147,6 +148,7 @@ class Store(TreeReads):
         line = EventLine(seq=self._seq + 1, time=_now(), event=event)
         raw = encode(line)
         before = self._log.size
+        reach("event/before", event)
         try:
             with readable(self.paths.db), self.db.atomic():
                 self._reserve()
@@ -155,6 +157,7 @@ class Store(TreeReads):
                 if self._guard is not None:
                     self._guard.check()
                 self._log.append(raw)
+                reach("event/logged", event)
         except sqlite3.IntegrityError as error:
             raise ValueError(f"the event does not fit the tree: {error}: {event!r}") from error
         except BaseException:
@@ -162,6 +165,7 @@ class Store(TreeReads):
             raise
         self._seq = line.seq
         self._note_change(event)
+        reach("event/after", event)
         return line.seq
 
     def close(self) -> None:
@@ -209,8 +213,10 @@ class Store(TreeReads):
             reader = EventReader(self.paths.events, offset=end, seq=seq)
             replay(self.db, reader, self.paths.events)
             self._log.size = reader.end
+            reach("replay/before")
             if reader.torn:
                 aside = self._log.cut(reader.end, reader.torn)
+        reach("replay/after")
         self._seq = reader.seq
         self._behind = False
         if aside is not None:
