@@ -32,8 +32,9 @@ def find_search(reference: str | None = None) -> SearchPaths:
     if reference is None:
         return newest_search()
     for folder in _candidates(reference):
-        if (folder / "search.toml").is_file():
-            return SearchPaths(folder.absolute())
+        for place in (folder, folder / "search"):  # an element of a sweep holds its search
+            if (place / "search.toml").is_file():
+                return SearchPaths(place.absolute())
     names = [paths.root.name for paths in list_searches()]
     listed = f"searches in {home()}: {', '.join(names[:8])}" if names else "start one with: hpc-trex launch"
     raise NotFound(f"no search {reference!r}{did_you_mean(reference, names)}", hint=listed)

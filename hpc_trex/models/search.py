@@ -14,8 +14,8 @@ from hpc_trex.models.profile import Profile
 class Budget(Record):
     """The caps of a search; ``None`` is no cap. A cap stops new rounds and trials, it never kills a running one."""
 
-    max_nodes: int = Field(default=6, ge=1)
-    """Rounds, without the baseline."""
+    max_nodes: int = Field(default=6, ge=0)
+    """Rounds, without the baseline; 0: the base model is evaluated, on dev and on the sealed test, and that is all."""
     gpu_hours: float | None = Field(default=None, gt=0)
     cpu_hours: float | None = Field(default=None, gt=0)
     wall_minutes: float | None = Field(default=None, gt=0)
