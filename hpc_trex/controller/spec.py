@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from hpc_trex import version
 from hpc_trex.controller.advance import Ready
 from hpc_trex.controller.context import Work
 from hpc_trex.errors import TrexError
-from hpc_trex.models import JobKind, JobSpec, ModelRef, Resources, TrainConfig
+from hpc_trex.models import JobContainer, JobKind, JobSpec, ModelRef, Resources, TrainConfig
+from hpc_trex.slurm.containers import from_environment, image_digest, model_folders
 
 
 def resources_of(work: Work, kind: JobKind) -> Resources:
@@ -43,6 +47,7 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
         seed=config.seed,
         resources=resources_of(work, item.kind),
         cache_dir=str(work.cache),
+        container=_container(work),
     )
     if item.kind is JobKind.PREPARE:
         assert node.plan is not None
@@ -69,6 +74,20 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
             update={"eval_rows": str(paths.test), "compare": {"base": base, "chosen": _chosen(work, item.node, base)}}
         )
     return spec
+
+
+def folders_of(work: Work) -> tuple[Path, ...]:
+    """Return what a job reads and writes: the search, the cache, the base model, a site folder of the user's own."""
+    base = work.base()
+    model = model_folders(base.path) if base and base.path else []
+    return (work.paths.root, work.cache, *model, *from_environment(["HPC_TREX_SITE"]))
+
+
+def _container(work: Work) -> JobContainer | None:
+    container = work.config.profile.container
+    if container is None:
+        return None
+    return JobContainer(image=container.image, sha256=image_digest(container, work.cache), program=version())
 
 
 def _train(train: TrainConfig, micro_batch_size: int | None) -> TrainConfig:

@@ -13,10 +13,12 @@ import socket
 import stat
 import time
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from hpc_trex import version
 from hpc_trex.errors import TrexError
 from hpc_trex.files import read_record, write_record
 from hpc_trex.job.child import Child
@@ -26,6 +28,7 @@ from hpc_trex.job.files import Outcome, StopRequest, outcome_path
 from hpc_trex.job.fingerprint import code_digest, versions
 from hpc_trex.job.launch import Seat, command, worker_environment
 from hpc_trex.job.memory import oom_kills
+from hpc_trex.job.scratch import scratch
 from hpc_trex.job.signals import StopSignals
 from hpc_trex.job.watch import Action, Limits, Watch
 from hpc_trex.layout import AttemptPaths
@@ -73,17 +76,29 @@ def _set_umask(folder: Path) -> None:
 
 def _work(spec: JobSpec, spec_path: Path, paths: AttemptPaths, seat: Seat, signals: StopSignals) -> JobResult:
     """Run the workers of this node and return what came of it."""
+    if strange := _other_program(spec.container.program if spec.container else ""):
+        return JobResult(token=spec.token, state="failed", failure=FailureClass.ENVIRONMENT, message=strange)
     kills = oom_kills()
     watch = Watch(Limits.of(spec), time.monotonic())
     if not (seat.leads or spec.kind is JobKind.TRAIN):  # only trainings use all nodes
         _await_leader(paths, watch, signals)
         return JobResult(token=spec.token, state="succeeded")
-    try:
-        line = command(spec, spec_path, seat, paths)
-        child = Child(line, worker_environment(spec, os.environ))
-    except (TrexError, OSError) as error:
-        failure = getattr(error, "failure", FailureClass.ENVIRONMENT)
-        return JobResult(token=spec.token, state="failed", failure=failure, message=f"cannot start the worker: {error}")
+    with ExitStack() as last:
+        try:
+            own = last.enter_context(scratch(os.environ))
+            line = command(spec, spec_path, seat, paths)
+            child = Child(line, worker_environment(spec, os.environ) | own)
+        except (TrexError, OSError) as error:
+            failure = getattr(error, "failure", FailureClass.ENVIRONMENT)
+            message = f"cannot start the worker: {error}"
+            return JobResult(token=spec.token, state="failed", failure=failure, message=message)
+        return _stay(spec, child, watch, paths, seat, signals, kills)
+
+
+def _stay(
+    spec: JobSpec, child: Child, watch: Watch, paths: AttemptPaths, seat: Seat, signals: StopSignals, kills: int
+) -> JobResult:
+    """See the child to its end, leave nothing of it running, and return what came of it."""
     try:
         _attend(child, watch, paths, signals)
         if not seat.leads:
@@ -94,6 +109,13 @@ def _work(spec: JobSpec, spec_path: Path, paths: AttemptPaths, seat: Seat, signa
     result = conclude(spec, read_record(outcome_path(paths), Outcome), watch.verdict, death)
     peak = result.peak_memory_gb or round(child.peak_gb, 3) or None
     return result.model_copy(update={"peak_memory_gb": peak})
+
+
+def _other_program(wanted: str) -> str:
+    """Return what is wrong when an image holds another version of this program than the controller's; else nothing."""
+    if not wanted or wanted == version():
+        return ""
+    return f"the image holds hpc-trex {version()}, the search is run by {wanted}: build the image anew (containers/README.md)"
 
 
 def _attend(child: Child, watch: Watch, paths: AttemptPaths, signals: StopSignals) -> None:
@@ -168,9 +190,13 @@ def _signed(result: JobResult, spec: JobSpec, seat: Seat, began: float) -> JobRe
             "host": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
             "job_id": seat.job_id,
             "versions": versions(),
-            "hashes": {**result.hashes, "code": code_digest()},
+            "hashes": {**result.hashes, "code": code_digest()} | _image_hash(spec),
         }
     )
+
+
+def _image_hash(spec: JobSpec) -> dict[str, str]:
+    return {"container": spec.container.sha256} if spec.container and spec.container.sha256 else {}
 
 
 def _publish(paths: AttemptPaths, result: JobResult) -> int:
@@ -190,11 +216,13 @@ def _refuse(path: Path, error: OSError | ValidationError) -> int:
     """A spec that cannot be read or is invalid: leave a result beside it where its token can be read, and return 2."""
     say(f"job spec {path} cannot be used: {error}", error=True)
     try:
-        token = json.loads(path.read_bytes())["token"]
-        result = JobResult(
-            token=token, state="failed", failure=FailureClass.CONFIG, message=f"invalid job spec: {error}"[:4000]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        raw = json.loads(path.read_bytes())
+        # A spec of a newer program may be one that this image cannot read.
+        strange = _other_program((raw.get("container") or {}).get("program", ""))
+        failure = FailureClass.ENVIRONMENT if strange else FailureClass.CONFIG
+        message = strange or f"invalid job spec: {error}"[:4000]
+        result = JobResult(token=raw["token"], state="failed", failure=failure, message=message)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 2
     target = AttemptPaths(path.parent)
     if not target.started.exists() and not target.result.exists():

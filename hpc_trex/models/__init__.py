@@ -12,6 +12,7 @@ from hpc_trex.models.base import Record, canonical_json, digest
 from hpc_trex.models.job import (
     EvalSettings,
     Heartbeat,
+    JobContainer,
     JobResult,
     JobSpec,
     LossPoint,
@@ -73,6 +74,7 @@ __all__ = [
     "Fate",
     "Heartbeat",
     "Insight",
+    "JobContainer",
     "JobKind",
     "JobResult",
     "JobSpec",

@@ -35,6 +35,16 @@ class EvalSettings(Record):
     seed: int = 1234
 
 
+class JobContainer(Record):
+    """The image that a job runs in, as the controller saw it."""
+
+    image: str
+    sha256: str = ""
+    """Of the image file; empty for one that comes from a registry."""
+    program: str = ""
+    """The controller's version of HPC-TREX: the image must hold the same."""
+
+
 class JobSpec(Record):
     """Everything a job knows. All paths are absolute. It holds no secret and no path of the sealed test,
     except for the one job of kind ``test``.
@@ -77,6 +87,7 @@ class JobSpec(Record):
     checkpoint_seconds: float = Field(default=600.0, gt=0)
     cache_dir: str
     """The user's cache of built-in models and prepared data."""
+    container: JobContainer | None = None
 
 
 class Heartbeat(Record):
@@ -150,4 +161,4 @@ class JobResult(Record):
     resumed_from_step: int = 0
     versions: dict[str, str] = {}
     hashes: dict[str, str] = {}
-    """SHA-256 of ``data``, ``base``, ``code``."""
+    """SHA-256 of ``data``, ``base``, ``code`` and, of a job in a container, its image (``container``)."""

@@ -36,7 +36,7 @@ class Container(Record):
     """The image that jobs run in, and what starts it. The image's hash goes into every result."""
 
     image: str = Field(min_length=1)
-    """Path of a ``.sif`` file (apptainer, singularity); a path or ``registry#name:tag`` (pyxis)."""
+    """Absolute path of a ``.sif`` file (apptainer, singularity); such a path or ``registry#name:tag`` (pyxis)."""
     runner: Literal["apptainer", "singularity", "pyxis"] = "apptainer"
     """``pyxis``: Slurm itself starts the image, through ``srun --container-image``."""
     binds: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from hpc_trex.models import Profile, Resources
+from hpc_trex.slurm import containers
 
 #: Names that tell Slurm's commands where the controller is; they survive although they begin with SLURM_.
 KEPT = frozenset({"SLURM_CONF", "SLURM_CONF_SERVER"})
@@ -72,6 +73,15 @@ def job_variables(profile: Profile, resources: Resources) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    if profile.network != "compute":
-        variables |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    return variables | profile.environment
+    return variables | network_variables(profile) | containers.variables(profile) | profile.environment
+
+
+def network_variables(profile: Profile) -> dict[str, str]:
+    """Return what the profile's network class means for a job: libraries that would call home wait for a time-out.
+
+    Both ways are said, so that what the user's shell exports does not decide.
+    """
+    offline = "0" if profile.network == "compute" else "1"
+    switches = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_EVALUATE_OFFLINE")
+    variables = dict.fromkeys(switches, offline) | {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    return variables if profile.network == "compute" else variables | {"WANDB_MODE": "offline"}

@@ -36,8 +36,10 @@ _LOG_SIGNS: tuple[tuple[str, FailureClass, str], ...] = (
     (
         r"command not found|execve\(\).*No such file|No such file or directory: '?(python|/\S*python)",
         FailureClass.ENVIRONMENT,
-        "a command is missing on the node; check setup, python and runner of the profile",
+        "a command is missing on the node; check setup, modules, python and runner of the profile",
     ),
+    # What our own lines in the script say (slurm/containers.py).
+    (r"(?m)^hpc-trex: ", FailureClass.ENVIRONMENT, "the node could not set up what the profile wants"),
 )
 
 #: Slurm's final states that say enough by themselves.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from pathlib import Path
 from hpc_trex.files import DISK_ERRORS, disk_problem
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import Profile
-from hpc_trex.slurm import machine, processes
+from hpc_trex.slurm import containers, machine, processes
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.environment import clean_environment, job_variables
 from hpc_trex.slurm.processes import Process
@@ -31,6 +30,9 @@ NICE = 10
 GRACE = 8.0
 #: A job of another machine whose files have not changed for so long is not running there any more.
 SILENT = 300.0
+
+#: What the interpreter is told; the last word is what a job's process is known by.
+JOB_WORDS = ["-m", "hpc_trex.job"]
 
 #: The jobs that this process started, by job id: only a parent learns an exit code, and must take zombies away.
 _CHILDREN: dict[str, subprocess.Popen[bytes]] = {}
@@ -48,13 +50,13 @@ class LocalScheduler:
         self, profile: Profile, *, command: Sequence[str] | None = None, grace: float = GRACE, ask: Ask = ask
     ) -> None:
         self._profile = profile
-        own = [*profile.runner, profile.python or sys.executable, "-m", "hpc_trex.job"]
-        self._command = list(command or own)
+        self._command = list(command) if command else None
         self._grace = grace
         self._ask = ask
 
     def submit(self, request: JobRequest) -> str:
         """Start one job and return its id. Raises :class:`SubmitUnavailable` or :class:`SubmitRefused`."""
+        containers.require_image(self._profile)
         paths = AttemptPaths(request.directory)
         environment = clean_environment() | job_variables(self._profile, request.resources) | self._gpus(request)
         try:
@@ -69,7 +71,7 @@ class LocalScheduler:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise _start_problem(error, paths, self._command[0]) from error
+            raise _start_problem(error, paths, self._words(request)[0]) from error
         with suppress(ProcessLookupError):  # it is over already
             os.setpriority(os.PRIO_PROCESS, child.pid, NICE)
         process = processes.read(child.pid) or Process(child.pid, os.getpid(), child.pid, 0)
@@ -118,11 +120,23 @@ class LocalScheduler:
     # ---- starting -------------------------------------------------------------------------------------------------
 
     def _arguments(self, request: JobRequest) -> list[str]:
-        words = [*self._command, str(request.spec)]
-        if not self._profile.setup:
+        words = [*self._words(request), str(request.spec)]
+        setup = containers.setup_lines(self._profile)
+        if not setup:
             return words
         # The job's words stay arguments of the shell, so that its process is known by them from the first instant.
-        return ["bash", "-c", "\n".join([*self._profile.setup, 'exec "$@"']), "hpc-trex-setup", *words]
+        return ["bash", "-c", "\n".join([*setup, 'exec "$@"']), "hpc-trex-setup", *words]
+
+    def _words(self, request: JobRequest) -> list[str]:
+        """Return the command before the spec's path."""
+        if self._command:
+            return self._command
+        gpus = request.resources.gpus_per_node
+        folders = (request.directory, *request.folders)
+        return [
+            *containers.interpreter(self._profile, folders, workdir=request.directory, gpus=gpus),
+            *JOB_WORDS,
+        ]
 
     def _gpus(self, request: JobRequest) -> dict[str, str]:
         """Return CUDA_VISIBLE_DEVICES with GPUs that no job of this user has, whichever search started it."""
@@ -150,7 +164,7 @@ class LocalScheduler:
 
     def _running(self) -> dict[str, list[Process]]:
         """Return the processes of jobs, by every argument of theirs."""
-        return processes.with_argument(self._command[-1])
+        return processes.with_argument((self._command or JOB_WORDS)[-1])
 
     def _find(self, jobs: Iterable[JobRef]) -> dict[JobRef, Process | None]:
         """Find the main processes of jobs whose id was not recorded: of those with the spec's path, the oldest."""

@@ -25,6 +25,8 @@ class JobRequest(NamedTuple):
     spec: Path
     kind: JobKind
     resources: Resources
+    folders: tuple[Path, ...] = ()
+    """What the job reads and writes: a container must see these folders under their own paths."""
 
 
 class JobRef(NamedTuple):

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import shlex
-import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpc_trex.errors import UsageProblem
 from hpc_trex.files import DISK_ERRORS, disk_problem
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import Profile, Resources
-from hpc_trex.slurm import parsing
+from hpc_trex.slurm import containers, parsing
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.environment import dropped_names, job_variables
 from hpc_trex.slurm.jobside import run_and_exit
@@ -65,6 +65,7 @@ class SlurmScheduler:
         """
         from hpc_trex.slurm.executor import SbatchFailed  # submitit: 0.2 s
 
+        containers.require_image(self._profile)
         executor = self._executor(request)
         try:
             return executor.submit_one(self._entry, str(request.spec))
@@ -125,7 +126,11 @@ class SlurmScheduler:
         unset = [part for name in dropped_names() for part in ("-u", name)]
         executor = TrexExecutor(
             paths.root / "submitit",
-            python=_python(self._profile),
+            python=shlex.join(
+                containers.interpreter(
+                    self._profile, _folders(request), workdir=paths.root, gpus=request.resources.gpus_per_node
+                )
+            ),
             prefix=["env", *unset, "timeout", "-k", "5", str(SUBMIT_SECONDS)],
             script=paths.script,
         )
@@ -151,8 +156,11 @@ def parameters(profile: Profile, request: JobRequest, paths: AttemptPaths, link:
         "time": resources.minutes,
         "signal_delay_s": profile.signal_seconds,
         "wckey": None,  # submitit's own makes some sites refuse the job
-        "setup": [*profile.setup, *exports, link],
-        "srun_args": _srun_arguments(paths, resources),
+        "setup": [*containers.setup_lines(profile), *exports, link],
+        "srun_args": [
+            *_srun_arguments(paths, resources),
+            *containers.srun_options(profile, _folders(request), workdir=paths.root),
+        ],
     }
     if profile.mem_request:
         given["mem"] = f"{math.ceil(resources.mem_gb * 1024)}M"
@@ -196,5 +204,6 @@ def _gpus(profile: Profile, resources: Resources) -> tuple[dict[str, str], dict[
     return {}, {"gpus": f"{kind}{resources.gpus}"}
 
 
-def _python(profile: Profile) -> str:
-    return " ".join([*(shlex.quote(part) for part in profile.runner), shlex.quote(profile.python or sys.executable)])
+def _folders(request: JobRequest) -> tuple[Path, ...]:
+    """Return what a container must see: the attempt's folder, and what the job reads and writes elsewhere."""
+    return (request.directory, *request.folders)
