@@ -3,7 +3,9 @@
 The program calls :func:`reach` wherever a death in between could lose or double something: before and after each database
 write, submit and rename. It does nothing unless ``HPC_TREX_FAULTS`` names a file. Then the process writes the boundary that it
 has come to into that file and dies with SIGKILL - unless the file already holds it, because an earlier process died there. So
-one search that is started again and again dies once at each of its boundaries, and gets to its end all the same.
+one search that is started again and again dies once at each of its boundaries, and gets to its end all the same. A line that
+holds only the kind of a boundary (``event/logged``) lets all of that kind pass: behind a death there the step is not done
+again, since its successor finds it done, and so nobody comes to ``event/after``.
 
 The same step of the same search has the same name in every process, whatever happened before it: names hold tokens, numbers
 of rounds and paths, never times, process ids, random parts or numbers of events (a note more or less would shift those).
@@ -50,7 +52,7 @@ def _name(subject: object) -> str:
 def _die_once(ledger: str, boundary: str) -> None:
     descriptor = os.open(ledger, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "r+") as handle:
-        if boundary in handle.read().splitlines():
+        if not {boundary, boundary.split(" ", 1)[0]}.isdisjoint(handle.read().splitlines()):
             return
         handle.write(boundary + "\n")
         handle.flush()

@@ -89,10 +89,10 @@ def _apply(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     work.suspects[attempt.token] = looks
     if looks < AGREEING_LOOKS:
         return False
-    if status.state is JobState.ABSENT and attempt.state is AttemptState.INTENT:
-        # Never submitted, or not yet: submit.resubmit decides. A job that did start is never submitted again.
-        if not work.attempt_paths(attempt).started.exists():
-            return False
+    # Never submitted, or not yet: submit.resubmit decides. A job that did start is never submitted again.
+    absent = status.state is JobState.ABSENT and attempt.state is AttemptState.INTENT
+    if absent and not work.attempt_paths(attempt).started.exists():
+        return False
     return _record_lost(work, attempt, status)
 
 
