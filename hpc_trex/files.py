@@ -57,15 +57,18 @@ def sweep(folder: Path, *, now: float) -> list[Path]:
     removed = []
     with contextlib.suppress(FileNotFoundError):
         for path in folder.iterdir():
-            match = _TEMPORARY.fullmatch(path.name)
             with contextlib.suppress(FileNotFoundError):
-                if match is not None and path.is_file() and _left_over(path, match, now):
+                if path.is_file() and left_over(path, now):
                     path.unlink()
                     removed.append(path)
     return removed
 
 
-def _left_over(path: Path, match: re.Match[str], now: float) -> bool:
+def left_over(path: Path, now: float) -> bool:
+    """Tell whether a path has a name of :func:`temporary_name` and nobody will give it its own any more."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None:
+        return False
     if machine() and match["machine"] == _machine_mark() and not Path("/proc", match["pid"]).exists():
         return True
     return now - path.stat().st_mtime > LEFT_OVER_SECONDS

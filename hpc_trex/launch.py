@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
 import secrets
 import shutil
@@ -15,7 +17,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from hpc_trex.errors import UsageProblem
-from hpc_trex.files import DISK_ERRORS, disk_problem, write_atomic
+from hpc_trex.faults import reach
+from hpc_trex.files import DISK_ERRORS, disk_problem, left_over, sync_folder, temporary_name, write_atomic
 from hpc_trex.ftbench.cards import LoadedCard, load_card
 from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.layout import SearchPaths, home
@@ -180,43 +183,75 @@ sealed/ holds the test rows, which are opened once, for the chosen node.
 """
 
 
-def _take(directory: Path) -> None:
-    """Make the directory. Raises UsageProblem when another launch has been first: its search must not be touched."""
-    try:
-        directory.mkdir(parents=True)
-    except FileExistsError as error:
-        if not directory.is_dir() or any(directory.iterdir()):
-            raise UsageProblem(
-                f"{directory} exists already", hint=f"choose another --name, or: hpc-trex resume {directory.name}"
-            ) from error
-    except OSError as error:
-        if error.errno in DISK_ERRORS:
-            raise disk_problem(error, directory) from error
-        raise
-
-
 def create_search(plan: LaunchPlan) -> SearchPaths:
-    """Make the search directory: task files, ``search.toml``, an empty tree. All of it, or nothing.
+    """Make the search directory: task files, ``search.toml``, an empty tree. All of it, or nothing, whatever happens.
 
-    Raises what ``materialise`` raises for bad data, EnvironmentProblem when the disk is full.
+    It is made beside and renamed, so that a launch that was killed leaves nothing under the search's name. An empty
+    folder that the user made, whose owner and mode may matter, is filled as it stands.
+
+    Raises what ``materialise`` raises for bad data, UsageProblem when another launch was first, EnvironmentProblem when
+    the disk is full.
     """
     os.umask(0o007 if plan.config.profile.share == "group" else 0o077)
-    paths = SearchPaths(plan.directory)
-    _take(plan.directory)
+    target = plan.directory
     try:
-        made = materialise(plan.loaded, paths, drop_overlap=plan.options.drop_overlap)
-        write_atomic(paths.config, tomli_w.dumps(plan.config.model_dump(mode="json", exclude_none=True)))
-        write_atomic(plan.directory / "README.txt", README.format(name=plan.config.name))
-        created = SearchCreated(
-            config=plan.config,
-            task_digest=made.card_digest,
-            base_digest=plan.model.digest,
-            higher_is_better=plan.loaded.card.metric.higher_is_better,
-        )
-        Store.create(paths, created).close()
-    except BaseException as error:
-        shutil.rmtree(plan.directory, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-            raise disk_problem(error, plan.directory) from error
+        target.parent.mkdir(parents=True, exist_ok=True)
+        making = target if target.is_dir() else temporary_name(target)
+        if making is target:
+            if any(target.iterdir()):
+                raise _taken(target)
+        else:
+            making.mkdir()
+            _sweep_unfinished(target, now=making.stat().st_mtime)
+        try:
+            _fill(plan, SearchPaths(making))
+            if making is not target:
+                _appear(making, target)
+        except BaseException:
+            shutil.rmtree(making, ignore_errors=True)
+            raise
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise disk_problem(error, target) from error
         raise
-    return paths
+    return SearchPaths(target)
+
+
+def _fill(plan: LaunchPlan, paths: SearchPaths) -> None:
+    """Write everything that a search has before its first tick."""
+    made = materialise(plan.loaded, paths, drop_overlap=plan.options.drop_overlap)
+    write_atomic(paths.config, tomli_w.dumps(plan.config.model_dump(mode="json", exclude_none=True)))
+    write_atomic(paths.root / "README.txt", README.format(name=plan.config.name))
+    created = SearchCreated(
+        config=plan.config,
+        task_digest=made.card_digest,
+        base_digest=plan.model.digest,
+        higher_is_better=plan.loaded.card.metric.higher_is_better,
+    )
+    Store.create(paths, created).close()
+
+
+def _appear(making: Path, target: Path) -> None:
+    """Give the finished folder its name. Raises UsageProblem when another launch has been first: its search is not touched."""
+    reach("search/before", target)
+    try:
+        making.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise _taken(target) from error
+        raise
+    reach("search/after", target)
+    sync_folder(target.parent)
+
+
+def _sweep_unfinished(target: Path, *, now: float) -> None:
+    """Remove what launches of this name left that died before their search was whole; ``now``: the file server's time."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.tmp-*"):
+        if left_over(path, now):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _taken(directory: Path) -> UsageProblem:
+    return UsageProblem(
+        f"{directory} exists already", hint=f"choose another --name, or: hpc-trex resume {directory.name}"
+    )

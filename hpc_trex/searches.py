@@ -20,7 +20,8 @@ def list_searches(root: Path | None = None) -> list[SearchPaths]:
     """
     found: list[tuple[int, str, SearchPaths]] = []
     for config in (root or home()).glob("*/search.toml"):
-        found.append((config.stat().st_mtime_ns, config.parent.name, SearchPaths(config.parent)))
+        if not config.parent.name.startswith("."):  # still being made, or left by a launch that died
+            found.append((config.stat().st_mtime_ns, config.parent.name, SearchPaths(config.parent)))
     return [paths for _, _, paths in sorted(found, key=lambda item: item[:2], reverse=True)]
 
 

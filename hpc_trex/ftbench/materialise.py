@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpc_trex.errors import UsageProblem
+from hpc_trex.faults import reach
 from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, write_atomic, write_record
 from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.render import Renderer
@@ -48,8 +49,11 @@ def materialise(loaded: LoadedCard, paths: SearchPaths, *, drop_overlap: bool = 
         _write(loaded.card, splits, work)
         # A sealed test without its task is what a kill between the two renames leaves: written anew.
         shutil.rmtree(paths.test.parent, ignore_errors=True)
+        reach("task/before")
         work.test.parent.rename(paths.test.parent)
+        reach("task/sealed")
         work.card.parent.rename(paths.card.parent)
+        reach("task/after")
         sync_folder(paths.root)
     except BaseException as error:
         shutil.rmtree(paths.root if fresh else work.root, ignore_errors=True)
