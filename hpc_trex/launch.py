@@ -33,9 +33,11 @@ from hpc_trex.models import (
     TrainConfig,
 )
 from hpc_trex.searches import new_name
+from hpc_trex.slurm.containers import check_image
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
 from hpc_trex.slurm.scheduler import JobRequest
 from hpc_trex.staging import StagedModel, stage_model
+from hpc_trex.staging.offline import require_local
 from hpc_trex.tree.events import SearchCreated
 from hpc_trex.tree.store import Store
 
@@ -84,8 +86,11 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
     """
     loaded = load_card(options.task)
     profile = _profile(options)
+    check_image(profile)
     scheduler = make_scheduler(profile)
-    model = stage_model(options.model)
+    if profile.network == "none":
+        require_local(options.task, loaded, options.model)
+    model = stage_model(options.model, network=profile.network)
     directory = Path(options.directory).expanduser().absolute() if options.directory else None
     name = options.name or (directory.name if directory else new_name(loaded.card.name))
     config = _config(options, name, loaded, profile, model, options.parallel or profile.parallel or scheduler.slots())

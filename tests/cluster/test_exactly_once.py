@@ -18,13 +18,15 @@ from pathlib import Path
 import pytest
 
 from hpc_trex import faults
+from hpc_trex.cli.cancel import ask_or_do
 from hpc_trex.controller import Controller
 from hpc_trex.layout import SearchPaths
-from hpc_trex.models import SearchState
+from hpc_trex.models import AttemptState, SearchState, TrialState
+from hpc_trex.searches import list_searches
 from hpc_trex.tree.check import check
 from hpc_trex.tree.store import Store
 from tests.noop import finish, noop_profile, noop_search
-from tests.program import assert_whole, wait_until
+from tests.program import assert_whole, trex, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -88,7 +90,9 @@ def shape(paths: SearchPaths) -> list[dict]:
 
 def leftovers(root: Path) -> list[str]:
     """Files that somebody meant to rename or remove."""
-    return [str(path.relative_to(root)) for path in root.rglob("*") if re.search(r"\.tmp-|\.save_tmp|\.task-", path.name)]
+    return [
+        str(path.relative_to(root)) for path in root.rglob("*") if re.search(r"\.tmp-|\.save_tmp|\.task-", path.name)
+    ]
 
 
 def assert_each_ran_once(paths: SearchPaths, starts: Path) -> None:
@@ -97,9 +101,11 @@ def assert_each_ran_once(paths: SearchPaths, starts: Path) -> None:
     with Store.read(paths) as store:
         tokens = Counter(attempt.token for attempt in store.attempts())
         assert all(attempt.attempt == 1 for attempt in store.attempts()), "a death of the controller cost an attempt"
-    wait_until(lambda: jobs_in_accounting(paths) == tokens, seconds=10, what=f"one job each: {tokens}")
+    wait_until(lambda: jobs_in_accounting(paths) == tokens, seconds=30, what=f"one job each: {tokens}")
     assert Counter(line.split()[0] for line in starts.read_text().splitlines()) == tokens
-    claims = [json.loads(path.read_text())["token"] for path in paths.root.glob("nodes/*/trials/*/attempts/*/started.json")]
+    claims = [
+        json.loads(path.read_text())["token"] for path in paths.root.glob("nodes/*/trials/*/attempts/*/started.json")
+    ]
     assert Counter(claims) == tokens
     assert not leftovers(paths.root)
     assert not paths.lease.exists()
@@ -131,7 +137,9 @@ def test_a_death_at_every_boundary_of_a_tick_loses_and_doubles_nothing(testclust
     assert events <= counted["event/before"] <= events + 2 * jobs, (counted, events)
     assert counted["event/logged"] == events
     assert counted["file/before"] == counted["file/after"] == jobs + 1  # a spec each, and the plan
-    assert {"replay/before", "replay/after", "lease/before", "lease/made", "lease/leaving", "lease/left"} <= set(counted)
+    assert {"replay/before", "replay/after", "lease/before", "lease/made", "lease/leaving", "lease/left"} <= set(
+        counted
+    )
     assert {"snapshot/before", "snapshot/after"} <= set(counted)
     assert deaths == sum(counted.values()) > 90
 
@@ -151,3 +159,105 @@ def test_a_death_after_every_write_loses_and_doubles_nothing(testcluster, tmp_pa
     assert counted["event/after"] == events
     assert counted["submit/after"] == counted["file/after"] - 1 == jobs == 5
     assert deaths == sum(counted.values()) > 40
+
+
+def test_a_launch_that_dies_leaves_a_whole_search_or_none(testcluster, tmp_path, home):
+    ledger = tmp_path / "ledger"
+    profile = noop_profile(starts=tmp_path / "starts", poll_seconds=0.05)
+
+    def launch() -> None:
+        if (home / "born").exists():  # the death came behind the last step: a person would see it and resume
+            return
+        assert list_searches(home) == [], "half a search is listed"
+        noop_search(home, profile, name="born", max_nodes=1, trials=1)
+
+    deaths = die_until_done(ledger, launch)
+    assert [paths.root.name for paths in list_searches(home)] == ["born"]
+    counted = kinds(ledger)
+    assert {"task/before", "task/sealed", "task/after", "event/logged", "search/before", "search/after"} <= set(counted)
+    assert counted["file/before"] == counted["file/after"] >= 6  # rows, block list, card, search.toml, README
+    assert deaths > 15
+    paths = SearchPaths(home / "born")
+    assert check(paths) == []
+    assert finish(paths) == SearchState.DONE
+    assert_each_ran_once(paths, tmp_path / "starts")
+    assert sorted(path.name for path in home.iterdir()) == ["born", "no-model"]
+
+
+def with_running_jobs(home: Path, starts: Path, name: str) -> SearchPaths:
+    """Return a search without a controller that has two trainings running."""
+    paths = noop_search(home, noop_profile(seconds=60, starts=starts, poll_seconds=0.05), name=name, max_nodes=1)
+    with Controller(paths) as controller:
+        controller.start()
+        end = time.monotonic() + 60
+        while [item.state for item in controller.store.live_attempts()] != [AttemptState.RUNNING] * 2:
+            assert time.monotonic() < end, "no two trainings ran"
+            controller.tick()
+            time.sleep(0.05)
+    return paths
+
+
+def assert_cancelled(paths: SearchPaths) -> None:
+    """The search is over, and so are its jobs; nothing was tried again."""
+    assert check(paths) == []
+    with Store.read(paths) as store:
+        assert store.state()[0] is SearchState.CANCELLED
+        assert [trial.state for trial in store.node(1).trials] == [TrialState.CANCELLED] * 2
+        tokens = Counter(attempt.token for attempt in store.attempts())
+    assert not paths.stop_request.exists()
+    assert not leftovers(paths.root)
+    wait_until(lambda: jobs_in_accounting(paths) == tokens, seconds=30, what=f"one job each: {tokens}")
+    queue = subprocess.run(
+        ["squeue", "--me", "-h", "-t", "PD,R", "-o", "%j"], capture_output=True, text=True, check=True
+    )
+    assert not set(queue.stdout.split()) & set(tokens), "a cancelled job is still in the queue"
+
+
+def test_a_cancel_that_dies_is_done_by_the_next_cancel(testcluster, tmp_path, home):
+    paths, ledger = with_running_jobs(home, tmp_path / "starts", "again"), tmp_path / "ledger"
+    deaths = die_until_done(ledger, lambda: ask_or_do(paths, None, "the search"))
+    assert_cancelled(paths)
+    counted = kinds(ledger)
+    assert {"cancel/before", "cancel/after", "obeyed/before", "obeyed/after", "event/logged"} <= set(counted)
+    assert deaths > 20
+
+
+def test_a_cancel_that_dies_is_carried_on_by_resume(testcluster, tmp_path, home):
+    """Once the request is on disk, no controller goes on with the search as if nothing had been asked."""
+    paths, ledger = with_running_jobs(home, tmp_path / "starts", "carried"), tmp_path / "ledger"
+    passed = ("lease/before", "lease/made", "file/before", "snapshot/before", "snapshot/after", "replay/before")
+    ledger.write_text("".join(f"{kind}\n" for kind in passed))
+    asked = tmp_path / "asked"
+
+    def cancel_then_resume() -> None:
+        if asked.exists():
+            finish(paths)
+            return
+        asked.touch()
+        ask_or_do(paths, None, "the search")
+
+    deaths = die_until_done(ledger, cancel_then_resume)
+    assert_cancelled(paths)
+    assert {"cancel/before", "cancel/after", "event/logged", "obeyed/before"} <= set(kinds(ledger, passed))
+    assert deaths > 10
+
+
+def test_the_real_program_dies_where_the_variable_says_and_resume_goes_on(testcluster, tmp_path, home, monkeypatch):
+    """The same with ``hpc-trex resume`` as a user starts it: a death around every submit."""
+    paths, ledger = (
+        noop_search(home, noop_profile(starts=tmp_path / "starts"), max_nodes=1, trials=1),
+        tmp_path / "ledger",
+    )
+    passed = [
+        f"{kind}/{place}"
+        for kind in ("event", "file", "lease", "snapshot", "replay")
+        for place in ("before", "logged", "made", "after", "leaving", "left")
+    ]
+    ledger.write_text("\n".join(passed) + "\n")
+    monkeypatch.setenv(faults.VARIABLE, str(ledger))
+    codes = []
+    while 0 not in codes:
+        codes.append(trex("resume", paths.root, code=None).returncode)
+        assert codes[-1] in (0, -signal.SIGKILL)
+    assert len(codes) - 1 == 8  # before and after each submit: baseline, preparation, training, test
+    assert_each_ran_once(paths, tmp_path / "starts")
