@@ -42,10 +42,6 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 
-#: Bytes of a snapshot that a reader holds in memory: some 40,000 rounds.
-LARGEST_IN_MEMORY = 256 * 1024 * 1024
-
-
 class Guard(Protocol):
     """Whatever can say that this process may still write: the lease."""
 
@@ -258,28 +254,17 @@ def _event_at(events: Path, end: int) -> int | None:
 
 
 def _copy_of_snapshot(paths: SearchPaths, copy: Path) -> Database | None:
-    """Return an up-to-date private copy of the snapshot; None when there is none that can be used.
-
-    It is held in memory: a copy on the disk of a busy machine took seconds at 10,000 rounds (60 MB). Only what is too large
-    for that is put into the file ``copy``.
-    """
+    """Return an up-to-date private copy of the snapshot; None when there is none that can be used."""
     try:
-        small = paths.snapshot.stat().st_size <= LARGEST_IN_MEMORY
-        raw = paths.snapshot.read_bytes() if small else b""
-        if not small:
-            shutil.copyfile(paths.snapshot, copy)
+        shutil.copyfile(paths.snapshot, copy)
     except FileNotFoundError:
         return None
     except OSError as error:
         if error.errno in DISK_ERRORS:
             raise disk_problem(error, copy) from error
         return None  # a stale handle: the snapshot was replaced while it was read over the network
-    if small and not raw:
-        return None
     try:
-        database = connect(":memory:" if small else copy, private=True)
-        if small:
-            database.conn.deserialize(raw)
+        database = connect(copy, private=True)
         migrate(database, paths.snapshot)
         seq, end = last_event(database)
         if _event_at(paths.events, end) != seq:
