@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -46,6 +47,8 @@ from hpc_trex.tree.store import Store
 
 OVER = (SearchState.DONE, SearchState.FAILED, SearchState.CANCELLED)
 SAMPLES_READ = 2000
+#: A pause is up to this share shorter or longer: controllers that began together (a sweep) do not ask Slurm together.
+JITTER = 0.1
 
 
 class TickReport(NamedTuple):
@@ -289,7 +292,7 @@ class Controller:
             on_tick(report)
             if report.finished or once:
                 return report.state
-            time.sleep(self.profile.poll_seconds)
+            time.sleep(self.profile.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
 
     def close(self) -> None:
         """Close the database and give the lease back."""

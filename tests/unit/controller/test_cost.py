@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hpc_trex.controller import Controller
+from hpc_trex.controller import Controller, loop
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import NodeState
 from hpc_trex.tree import reads
@@ -58,3 +58,20 @@ def counting(function: Callable[..., object], name: str, counts: Counter[str]) -
         return function(*arguments)
 
     return counted
+
+
+def test_controllers_that_began_together_ask_slurm_at_different_times(
+    search: Callable[..., SearchPaths], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        cluster.finish_all()
+
+    monkeypatch.setattr(loop.time, "sleep", sleep)
+    with Controller(search(max_nodes=1, trials=1)) as controller:
+        controller.run(lambda report: None)
+        poll = controller.profile.poll_seconds
+    assert len(set(pauses)) == len(pauses) > 3
+    assert all(0.9 * poll <= pause <= 1.1 * poll for pause in pauses)
