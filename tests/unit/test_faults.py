@@ -30,7 +30,11 @@ print("through")
 
 def walk(ledger: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", WALK], env=os.environ | {faults.VARIABLE: str(ledger)}, capture_output=True, text=True
+        [sys.executable, "-c", WALK],
+        env=os.environ | {faults.VARIABLE: str(ledger)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 

@@ -77,6 +77,21 @@ def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(paths
     assert files(paths) == []
 
 
+def test_the_lease_of_a_dead_process_that_nobody_reaped_is_taken_over_at_once(paths: SearchPaths) -> None:
+    """In many containers a killed controller stays a zombie; its number still answers."""
+    zombie = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert zombie.stdout is not None
+    zombie.stdout.read()  # it is over when its output ends, but for a moment
+    stat = Path(f"/proc/{zombie.pid}/stat")
+    while stat.read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    write(paths, pid=zombie.pid, started=int(stat.read_text().rpartition(")")[2].split()[19]))
+    with Lease(paths) as lease:
+        lease.check()
+    zombie.wait()
+    zombie.stdout.close()
+
+
 def test_a_pid_that_was_used_again_is_not_the_same_process(paths: SearchPaths) -> None:
     write(paths, pid=os.getpid(), started=1)
     with Lease(paths):

@@ -1,0 +1,90 @@
+"""Jobs that the scheduler does not know: those that live on are waited for, those that started are never started again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from hpc_trex.controller import Controller, collect
+from hpc_trex.files import temporary_name, write_record
+from hpc_trex.models import AttemptState, FailureClass, Heartbeat, JobSpec, SearchState
+from hpc_trex.tree.check import check
+from tests.unit.controller.conftest import drive
+from tests.unit.controller.simulation import Killed, result_of
+
+
+def forgotten(controller, cluster):
+    """Tick until a job runs, have slurmctld forget it while its processes go on, and return its request."""
+    controller.start()
+    controller.tick()
+    controller.tick()
+    (token,) = list(cluster.live)
+    request = cluster.live[token]
+    cluster.lose(token)
+    return request
+
+
+def test_a_forgotten_job_that_beats_is_waited_for_and_its_result_counts(search, cluster):
+    paths = search(max_nodes=1)
+    with Controller(paths) as controller:
+        request = forgotten(controller, cluster)
+        for step in range(6):
+            write_record(request.directory / "heartbeat.json", Heartbeat(phase="training", step=step))
+            controller.tick()
+        (attempt,) = controller.store.attempts()
+        assert attempt.state is AttemptState.RUNNING
+        write_record(
+            request.directory / "result.json", result_of(JobSpec.model_validate_json(request.spec.read_bytes()), None)
+        )
+        controller.tick()
+        assert controller.store.attempts()[0].state is AttemptState.SUCCEEDED
+    with drive(paths, cluster) as controller:
+        assert controller.store.state()[0] is SearchState.DONE
+        assert all(item.attempt == 1 for item in controller.store.attempts())
+
+
+def test_a_forgotten_job_whose_heart_stands_still_is_lost_and_its_half_files_go(search, cluster, monkeypatch):
+    monkeypatch.setattr(collect, "SILENT_SECONDS", 0.0)
+    with Controller(search(max_nodes=1)) as controller:
+        request = forgotten(controller, cluster)
+        write_record(request.directory / "heartbeat.json", Heartbeat(phase="training", step=1))
+        half = temporary_name(request.directory / "heartbeat.json")
+        half.write_text("{")
+        for _ in range(collect.AGREEING_LOOKS):
+            controller.tick()
+        first, second = controller.store.attempts()
+        assert (first.failure, second.attempt) == (FailureClass.LOST, 2)
+        assert not half.exists()
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_job_that_started_is_not_submitted_again_though_nobody_knows_it_any_more(
+    search, cluster, monkeypatch, started
+):
+    """Without accounting Slurm forgets a job minutes after its end; meanwhile no controller may have lived to record its id."""
+    paths = search(max_nodes=1)
+    submit = type(cluster).submit
+
+    def die_behind(self, request):
+        submit(self, request)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(cluster), "submit", die_behind)
+        controller = Controller(paths)
+        with pytest.raises(Killed):
+            controller.tick()
+        controller.close()
+    ((token, request),) = cluster.live.items()
+    cluster.lose(token)
+    if started:
+        (request.directory / "started.json").write_text(json.dumps({"token": token}))
+    else:
+        cluster.starts.clear()  # sbatch was killed before it came through
+    with drive(paths, cluster) as controller:
+        assert controller.store.state()[0] is SearchState.DONE
+        assert max(cluster.starts.values()) == 1  # the simulation refuses a second submit of a token by itself
+        failures = [item.failure for item in controller.store.attempts() if item.token == token]
+        assert failures == ([FailureClass.LOST] if started else [None])
+    assert check(paths) == []
