@@ -1,6 +1,6 @@
 """Submitting and following jobs on a real Slurm: hpc-trex, plain sbatch and submitit, all in one run.
 
-    python benchmarks/submission.py [--sizes 10 100 1000] [--cap 100] [--poll 1] [--minutes 5]
+    python benchmarks/submission.py [--sizes 10 100 1000] [--cap 100] [--poll 1] [--minutes 5] [--only submit|follow]
 
 Starts a test cluster of its own and prints each line when it is measured.
 
@@ -8,7 +8,7 @@ Starts a test cluster of its own and prints each line when it is measured.
 line. "hpc-trex, recorded" is what a search does: a folder, spec.json, the intent, sbatch, the job id, each flushed to the disk.
 submitit's ``submit()`` waits between two submits; beyond --cap jobs it is left out.
 
-*Following*: jobs of no work, from the first submit until the last result is read, a look every --poll seconds. In the place
+*Following*: jobs of no work, submitted on hold, from their release until the last result is read, a look every --poll seconds. In the place
 of a job's Python stands a shell script that writes the result file (ours: tests/noop; submitit's: its own result pickle),
 for a thousand starts of Python would be all that is measured. Ours looks for the result files and asks squeue once for the
 rest; submitit is followed by its own ``as_completed``. Slurm's commands are counted by wrappers in PATH. CPU is that of the
@@ -18,6 +18,8 @@ following process and of the commands that it runs; the delay is from the time o
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import os
 import pickle
 import shutil
@@ -34,10 +36,11 @@ from noop import cluster, cpu_seconds, row
 from submitit.helpers import as_completed
 
 from hpc_trex.controller import Controller, loop
+from hpc_trex.controller.collect import AGREEING_LOOKS
 from hpc_trex.files import read_record, write_record
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import JobKind, JobResult, JobSpec, ModelRef, NodeState, Resources, TrainConfig
-from hpc_trex.slurm.scheduler import JobRef, JobRequest
+from hpc_trex.slurm.scheduler import JobRef, JobRequest, JobState
 from hpc_trex.slurm.submitit_backend import SlurmScheduler
 from tests.noop import noop_profile, noop_search
 
@@ -158,42 +161,54 @@ def cancel_all() -> None:
 # ---- following ----------------------------------------------------------------------------------------------------------
 
 
-class Followed(NamedTuple):
-    """What a way of following jobs took: the delay of each result that was read, in seconds."""
+class Jobs(NamedTuple):
+    """Jobs that were submitted on hold: their ids for Slurm, and how they are followed to their end."""
 
-    delays: list[float]
-    late: bool
+    ids: list[str]
+    follow: Callable[[float, float], list[float]]
+    """Takes the pause between two looks and the time to stop; returns the delay of each result that was read.
+
+    A job that ended without a result (on this cluster srun loses one in some thousands that end within milliseconds) is left.
+    """
 
 
-def ours(folder: Path, count: int, poll: float, until: float) -> Followed:
-    scheduler = SlurmScheduler(noop_profile())
-    live = []
+def ours(folder: Path, count: int) -> Jobs:
+    scheduler = SlurmScheduler(noop_profile(extra={"hold": True}))
+    jobs = []
     for number in range(count):
         asked = request(folder, number, write_spec=True)
-        live.append(JobRef(asked.token, scheduler.submit(asked), asked.directory))
-    delays: list[float] = []
-    while live and time.monotonic() < until:
-        waiting = []
-        for job in live:
-            path = AttemptPaths(job.directory).result
-            if read_record(path, JobResult) is None:
-                waiting.append(job)
-            else:
-                delays.append(time.time() - path.stat().st_mtime)
-        live = waiting
-        if live:
-            scheduler.poll(live)
-            time.sleep(poll)
-    return Followed(delays, bool(live))
+        jobs.append(JobRef(asked.token, scheduler.submit(asked), asked.directory))
+
+    def follow(poll: float, until: float) -> list[float]:
+        delays: list[float] = []
+        live, over = jobs, Counter[str]()
+        while live and time.monotonic() < until:
+            waiting = []
+            for job in live:
+                path = AttemptPaths(job.directory).result
+                if read_record(path, JobResult) is not None:
+                    delays.append(time.time() - path.stat().st_mtime)
+                elif over[job.token] < AGREEING_LOOKS:
+                    waiting.append(job)
+            live = waiting
+            if live:
+                statuses = scheduler.poll(live)
+                over.update(token for token, status in statuses.items() if status.state is JobState.ENDED)
+                time.sleep(poll)
+        return delays
+
+    return Jobs([str(job.job_id) for job in jobs], follow)
 
 
-def their_singles(folder: Path, count: int, poll: float, until: float) -> Followed:
+def their_singles(folder: Path, count: int) -> Jobs:
     submitting = their_executor(folder)
-    return completed([submitting.submit(str, number) for number in range(count)], poll, until)
+    jobs = [submitting.submit(str, number) for number in range(count)]
+    return Jobs([job.job_id for job in jobs], lambda poll, until: completed(jobs, poll, until))
 
 
-def their_array(folder: Path, count: int, poll: float, until: float) -> Followed:
-    return completed(their_executor(folder).map_array(str, range(count)), poll, until)
+def their_array(folder: Path, count: int) -> Jobs:
+    jobs = their_executor(folder).map_array(str, range(count))
+    return Jobs([jobs[0].job_id.split("_")[0]], lambda poll, until: completed(jobs, poll, until))
 
 
 def their_executor(folder: Path) -> submitit.SlurmExecutor:
@@ -202,26 +217,27 @@ def their_executor(folder: Path) -> submitit.SlurmExecutor:
     stand_in.chmod(0o755)
     (folder / "ok.pkl").write_bytes(pickle.dumps(("success", 0)))
     made = submitit.SlurmExecutor(folder, python=str(stand_in))
-    made.update_parameters(time=5, mem="50M")
+    made.update_parameters(time=5, mem="50M", additional_parameters={"hold": True})
     return made
 
 
-def completed(jobs: list[submitit.Job[Any]], poll: float, until: float) -> Followed:
+def completed(jobs: list[submitit.Job[Any]], poll: float, until: float) -> list[float]:
     delays = []
-    try:
+    with contextlib.suppress(TimeoutError):
         for job in as_completed(jobs, timeout=max(1.0, until - time.monotonic()), poll_frequency=poll):
-            job.result()
-            delays.append(time.time() - job.paths.result_pickle.stat().st_mtime)
-    except TimeoutError:
-        return Followed(delays, late=True)
-    return Followed(delays, late=False)
+            if job.paths.result_pickle.exists():
+                job.result()
+                delays.append(time.time() - job.paths.result_pickle.stat().st_mtime)
+    return delays
 
 
 FOLLOWING = {"hpc-trex": ours, "submitit `submit()`": their_singles, "submitit `map_array`": their_array}
 
 
 def follow_all(home: Path, sizes: Sequence[int], options: argparse.Namespace) -> None:
-    print("\n| way to follow | jobs | seconds | CPU-s | ms a job | sbatch | squeue | sacct | delay, median s | most |")
+    print(
+        "\n| way to follow | jobs | seconds | CPU-s | ms a job | squeue | sacct | scontrol | delay, median s | most |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|", flush=True)
     log = wrap_commands(home)
     for count in sizes:
@@ -229,18 +245,23 @@ def follow_all(home: Path, sizes: Sequence[int], options: argparse.Namespace) ->
             if way is their_singles and count > options.cap:
                 row(name, f"{count:,}", f"not measured (more than {options.cap})", *["-"] * 7)
                 continue
-            log.write_text("")
-            before, begun = sum(cpu_seconds()), time.monotonic()
-            folder = fresh(home, f"follow-{way.__name__}-{count}")
-            found = way(folder, count, options.poll, begun + 60 * options.minutes)
-            seconds, cpu = time.monotonic() - begun, sum(cpu_seconds()) - before
-            asked = Counter(log.read_text().split())
-            part = f"{len(found.delays):,} of {count:,}, stopped" if found.late else f"{count:,}"
-            row(
-                name, part, f"{seconds:.1f}", f"{cpu:.2f}", f"{1000 * cpu / count:.1f}", asked["sbatch"], asked["squeue"],
-                asked["sacct"], f"{statistics.median(found.delays):.2f}", f"{max(found.delays):.2f}",
-            )  # fmt: skip
+            follow_one(name, way(fresh(home, f"follow-{way.__name__}-{count}"), count), count, log, options)
             cancel_all()
+
+
+def follow_one(name: str, jobs: Jobs, count: int, log: Path, options: argparse.Namespace) -> None:
+    release = subprocess.Popen([shutil.which("scontrol", path="/usr/bin") or "scontrol", "release", ",".join(jobs.ids)])
+    log.write_text("")
+    before, begun = sum(cpu_seconds()), time.monotonic()
+    delays = jobs.follow(options.poll, begun + 60 * options.minutes)
+    seconds, cpu = time.monotonic() - begun, sum(cpu_seconds()) - before
+    release.wait()  # here, for its CPU is not the follower's
+    asked = Counter(log.read_text().split())
+    part = f"{count:,}" if len(delays) == count else f"{len(delays):,} of {count:,}"
+    row(
+        name, part, f"{seconds:.1f}", f"{cpu:.2f}", f"{1000 * cpu / count:.1f}", asked["squeue"], asked["sacct"],
+        asked["scontrol"], f"{statistics.median(delays or [math.nan]):.2f}", f"{max(delays, default=math.nan):.2f}",
+    )  # fmt: skip
 
 
 def wrap_commands(home: Path) -> Path:
@@ -280,11 +301,14 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--cap", type=int, default=100, help="jobs at most for submitit's submit(), 0.25 s each")
     parser.add_argument("--poll", type=float, default=1.0)
+    parser.add_argument("--only", choices=["submit", "follow"], help="one of the two tables")
     parser.add_argument("--minutes", type=float, default=5.0, help="of one line of the second table, at most")
     options = parser.parse_args()
     with cluster("-n", "2", "-c", "16", "-g", "0") as home:
-        submit_all(home, options.sizes, options.cap)
-        follow_all(home, options.sizes, options)
+        if options.only != "follow":
+            submit_all(home, options.sizes, options.cap)
+        if options.only != "submit":
+            follow_all(home, options.sizes, options)
 
 
 if __name__ == "__main__":

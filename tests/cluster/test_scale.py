@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from hpc_trex.controller import Controller
-from hpc_trex.models import AttemptState, SearchState
+from hpc_trex.models import AttemptState, FailureClass, SearchState, TrialState
 from hpc_trex.slurm import commands
 from hpc_trex.slurm.submitit_backend import SlurmScheduler
 from hpc_trex.tree import reads
@@ -111,13 +111,17 @@ def test_hundreds_of_jobs_cost_one_squeue_a_poll_and_no_more_a_tick_at_the_end(t
     with Controller(paths, scheduler=scheduler) as controller, counted_opens(counts):
         controller.store.db.conn.set_progress_handler(lambda: counts.update(steps=1), 100)
         ticks = ticks_of(controller, counts)
-        attempts, uid = controller.store.attempts(), controller.store.config.uid
+        attempts, trials, uid = controller.store.attempts(), controller.store.trials(), controller.store.config.uid
     assert_whole(paths.root)
     assert len(attempts) >= LEAST_JOBS
-    assert all(item.state is AttemptState.SUCCEEDED for item in attempts)
+    # Slurm loses a job in some thousands that end within milliseconds: such a one is tried again, and no trial is lost.
+    lost = [item for item in attempts if item.state is not AttemptState.SUCCEEDED]
+    assert len(lost) <= 2
+    assert all(item.failure is FailureClass.LOST for item in lost)
+    assert all(trial.state is TrialState.DONE for trial in trials)
 
     assert max(tick.counts["squeue"] for tick in ticks) == 1
-    assert sum(tick.counts["scontrol"] for tick in ticks) == 0
+    assert sum(tick.counts["scontrol"] + tick.counts["sacct"] for tick in ticks) <= 4 * len(lost)
 
     first, last = quarters(ticks)
     for name in ("steps", "parsed"):
