@@ -64,6 +64,8 @@ class LaunchOptions(Record):
     processes: int | None = None
     """Training processes a node, each on its own GPU where there are GPUs."""
     drop_overlap: bool = False
+    in_allocation: bool = False
+    """Jobs are steps of the allocation that this process runs in."""
 
 
 class LaunchPlan(NamedTuple):
@@ -104,6 +106,8 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
 
 def _profile(options: LaunchOptions) -> Profile:
     profile = load_profile(options.profile)
+    if options.in_allocation:
+        profile = inside_allocation(profile)
     changes: dict[str, int] = {}
     if options.minutes is not None:
         changes["minutes"] = options.minutes
@@ -113,6 +117,19 @@ def _profile(options: LaunchOptions) -> Profile:
             changes["gpus_per_node"] = options.processes
         changes["cpus_per_task"] = max(profile.train.cpus_per_task, options.processes)
     return profile.model_copy(update={"train": profile.train.model_copy(update=changes)}) if changes else profile
+
+
+def inside_allocation(profile: Profile) -> Profile:
+    """Return the profile with its jobs as steps of the allocation that this process runs in.
+
+    Raises UsageProblem where there is none.
+    """
+    if not os.environ.get("SLURM_JOB_ID"):
+        raise UsageProblem(
+            "--in-allocation, but this is not inside an allocation (SLURM_JOB_ID is not set)",
+            hint="salloc --nodes=1 --gpus-per-node=4 --time=12:00:00, then the same command",
+        )
+    return profile.model_copy(update={"scheduler": "steps", "poll_seconds": min(profile.poll_seconds, 10.0)})
 
 
 def _config(

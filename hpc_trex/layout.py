@@ -21,6 +21,59 @@ def cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "hpc-trex"
 
 
+def stage_folders() -> list[Path]:
+    """Return where staged models and data are looked for: ``HPC_TREX_STAGE`` (several, parted by colons), then
+    ``staged/`` of the user's cache. The first is where ``hpc-trex stage`` writes.
+    """
+    named = [part for part in os.environ.get("HPC_TREX_STAGE", "").split(os.pathsep) if part]
+    folders = [Path(part).expanduser().absolute() for part in named] + [cache() / "staged"]
+    return list(dict.fromkeys(folders))
+
+
+class StagedPaths(NamedTuple):
+    """One staged model, data set or tokenizer at one commit."""
+
+    root: Path
+    """The stage folder."""
+    kind: str
+    repository: str
+    commit: str
+
+    @property
+    def parent(self) -> Path:
+        """All commits of the repository."""
+        return self.root / self.kind / self.repository.replace("/", "--")
+
+    @property
+    def folder(self) -> Path:
+        """The files, read-only."""
+        return self.parent / self.commit
+
+    @property
+    def manifest(self) -> Path:
+        """Written last: where it stands, the folder is whole."""
+        return self.parent / f"{self.commit}.json"
+
+    @property
+    def partial(self) -> Path:
+        """What an interrupted run has fetched so far."""
+        return self.parent / f"{self.commit}.partial"
+
+    @property
+    def claim(self) -> Path:
+        """Made with O_EXCL by the one run that fetches."""
+        return self.parent / f"{self.commit}.claim"
+
+
+def staged_folder(kind: str, repository: str, commit: str) -> Path | None:
+    """Return the folder of what was staged at this commit, in whichever stage folder it is; None where in none."""
+    for root in stage_folders():
+        paths = StagedPaths(root, kind, repository, commit)
+        if paths.manifest.is_file() and paths.folder.is_dir():
+            return paths.folder
+    return None
+
+
 class AttemptPaths(NamedTuple):
     """The files of one job. The folder is made before the job is submitted."""
 
@@ -102,6 +155,15 @@ class SearchPaths(NamedTuple):
     @property
     def log(self) -> Path:
         return self.root / "controller.log"
+
+    @property
+    def controller(self) -> Path:
+        """Scripts and output of the controller's own jobs (``--as-job``)."""
+        return self.root / "controller"
+
+    @property
+    def controller_chain(self) -> Path:
+        return self.controller / "chain.json"
 
     @property
     def stop_request(self) -> Path:

@@ -47,12 +47,17 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("-d", "--detach", is_flag=True, help="Leave the search to a background controller and return.")
+@click.option("--as-job", is_flag=True, help="Run the controller as a small job that keeps itself going.")
+@click.option("--in-allocation", is_flag=True, help="Run jobs as steps of the allocation that this is typed in.")
 @dry_run_option
 @click.pass_context
-def command(ctx: click.Context, /, *, yes: bool, detach: bool, dry_run: bool, **options: Any) -> None:
+def command(
+    ctx: click.Context, /, *, yes: bool, detach: bool, as_job: bool, dry_run: bool, **options: Any
+) -> None:  # fmt: skip
     """Start a search: the plan and its worst cost are shown first. Ctrl-C stops watching, never a job."""
     from hpc_trex.launch import LaunchOptions, create_search, plan_launch
 
+    one_way(detach=detach, as_job=as_job, in_allocation=options["in_allocation"])
     plan = plan_launch(LaunchOptions(**options))
     emit("\n".join(plan.lines))
     if dry_run:
@@ -65,7 +70,20 @@ def command(ctx: click.Context, /, *, yes: bool, detach: bool, dry_run: bool, **
     from hpc_trex.cli.background import detached
     from hpc_trex.cli.watch import run_controller
 
+    if as_job:
+        from hpc_trex.cli.as_job import submitted
+
+        ctx.exit(submitted(paths, plan.config))
     ctx.exit(detached(paths) if detach else run_controller(paths, color=ctx.color))
+
+
+def one_way(*, detach: bool, as_job: bool, in_allocation: bool) -> None:
+    """Raise UsageProblem where two ways to run the controller were asked for."""
+    if detach + as_job + in_allocation > 1:
+        raise UsageProblem(
+            "-d, --as-job and --in-allocation are different ways to run the controller: give one",
+            hint="docs/sites.md says which is for which site",
+        )
 
 
 def agreed(scheduler: str) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpc_trex.cli.launch import one_way
 from hpc_trex.cli.options import dry_run_option, emit, last_option, pick, search_argument
 from hpc_trex.errors import BudgetReached
 
@@ -29,10 +30,19 @@ OVER = ("done", "failed", "cancelled")
 @click.option("--minutes", type=COUNT, help="Time limit of further training jobs.")
 @click.option("--profile", help="Run further jobs on another profile.")
 @click.option("-d", "--detach", is_flag=True, help="Leave the search to a background controller and return.")
+@click.option("--as-job", is_flag=True, help="Run the controller as a small job that keeps itself going.")
+@click.option("--in-allocation", is_flag=True, help="Run jobs as steps of the allocation that this is typed in.")
+@click.option(
+    "--assume-gone",
+    is_flag=True,
+    help="Jobs that the old profile cannot be asked about are surely over: count them as lost.",
+)
+@click.option("--controller-job", is_flag=True, hidden=True, help="Inside the job of --as-job.")
 @dry_run_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, *, search: str | None, last: bool, detach: bool, dry_run: bool, profile: str | None, **caps: Any,
+    ctx: click.Context, /, *, search: str | None, last: bool, detach: bool, as_job: bool, in_allocation: bool,
+    assume_gone: bool, controller_job: bool, dry_run: bool, profile: str | None, **caps: Any,
 ) -> None:  # fmt: skip
     """Go on with SEARCH where it stands: nothing is lost or run twice, whatever ended the last controller."""
     from hpc_trex.tree.store import Store
@@ -40,7 +50,8 @@ def command(
     paths = pick(search, last)
     with Store.read(paths) as reader:
         status, old = reader.status(), reader.config
-    config = changed(old, profile, caps)
+    one_way(detach=detach, as_job=as_job, in_allocation=in_allocation)
+    config = changed(old, profile, caps, in_allocation=in_allocation)
     words = changes(old, config)
     if status.state.value in OVER:
         already_over(paths, status.state.value, words)
@@ -53,8 +64,22 @@ def command(
     from hpc_trex.cli.watch import run_controller
 
     if detach:
-        ctx.exit(detached(paths, options(profile, caps)))
-    ctx.exit(run_controller(paths, config=config if words else None, color=ctx.color))
+        more = ["--assume-gone"] if assume_gone else []
+        ctx.exit(detached(paths, [*options(profile, caps), *more]))
+    if as_job or controller_job:
+        from hpc_trex.cli.as_job import run_inside, submitted
+
+        if as_job and (words or assume_gone):
+            record_changes(paths, config, assume_gone=assume_gone)
+        ctx.exit(submitted(paths, config) if as_job else run_inside(paths))
+    ctx.exit(run_controller(paths, config=config if words else None, color=ctx.color, assume_gone=assume_gone))
+
+
+def record_changes(paths: SearchPaths, config: SearchConfig, *, assume_gone: bool) -> None:
+    """Write a changed configuration into the history without running anything."""
+    from hpc_trex.controller import Controller
+
+    Controller(paths, config=config, assume_gone=assume_gone).close()
 
 
 def already_over(paths: SearchPaths, state: str, words: list[str]) -> None:
@@ -70,7 +95,9 @@ def already_over(paths: SearchPaths, state: str, words: list[str]) -> None:
     emit(f"search {paths.root.name} is {state}; see: hpc-trex best {paths.root.name}")
 
 
-def changed(old: SearchConfig, profile: str | None, caps: dict[str, Any]) -> SearchConfig:
+def changed(
+    old: SearchConfig, profile: str | None, caps: dict[str, Any], *, in_allocation: bool = False
+) -> SearchConfig:
     """Return the configuration with what was typed put over it."""
     given = {key: value for key, value in caps.items() if value is not None}
     parallel, minutes = given.pop("parallel", old.parallel), given.pop("minutes", None)
@@ -79,6 +106,10 @@ def changed(old: SearchConfig, profile: str | None, caps: dict[str, Any]) -> Sea
         from hpc_trex.slurm.profiles import load_profile
 
         updates["profile"] = load_profile(profile)
+    if in_allocation:
+        from hpc_trex.launch import inside_allocation
+
+        updates["profile"] = inside_allocation(updates.get("profile", old.profile))
     if minutes is not None:
         used = updates.get("profile", old.profile)
         updates["profile"] = used.model_copy(update={"train": used.train.model_copy(update={"minutes": minutes})})
@@ -95,6 +126,10 @@ def _without_minutes(config: SearchConfig) -> dict[str, Any]:
     return config.profile.model_dump(exclude={"train": {"minutes"}})
 
 
+def _name(config: SearchConfig) -> str:
+    return f"{config.profile.name} ({config.profile.scheduler})"
+
+
 def changes(old: SearchConfig, new: SearchConfig) -> list[str]:
     """Return what differs, one line a setting."""
     before, after = old.budget.model_dump(), new.budget.model_dump()
@@ -104,5 +139,5 @@ def changes(old: SearchConfig, new: SearchConfig) -> list[str]:
     if old.profile.train.minutes != new.profile.train.minutes:
         lines.append(f"minutes: {old.profile.train.minutes} -> {new.profile.train.minutes}")
     if _without_minutes(old) != _without_minutes(new):
-        lines.append(f"profile: {old.profile.name} -> {new.profile.name}")
+        lines.append(f"profile: {_name(old)} -> {_name(new)}")
     return lines

@@ -21,18 +21,22 @@ if TYPE_CHECKING:
     from hpc_trex.report.live import Picture
 
 
-def run_controller(paths: SearchPaths, *, config: SearchConfig | None = None, color: bool | None = None) -> int:
+def run_controller(
+    paths: SearchPaths, *, config: SearchConfig | None = None, color: bool | None = None, assume_gone: bool = False
+) -> int:
     """Drive a search to its end and print the last block; return the exit code.
 
-    Ctrl-C, SIGTERM and SIGHUP end the watching and give the lease back. Jobs go on; ``resume`` finds them.
+    Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 (Slurm's warning to a controller job) end the watching and give the lease back.
+    Jobs go on; ``resume`` finds them. Inside an allocation that ends, the code is that of SIGTERM.
     """
     from hpc_trex.controller import Controller
     from hpc_trex.report.live import make_view
 
-    controller = Controller(paths, config=config)
+    controller = Controller(paths, config=config, assume_gone=assume_gone)
+    until = getattr(controller.work.scheduler, "ends_now", None)
     try:
         with ending_on_signals(), make_view(paths, Album(controller), color=color) as view:
-            state = controller.run(view.on_tick)
+            state = controller.run(view.on_tick, until=until)
     except KeyboardInterrupt:
         say_how_to_go_on(paths)
         return INTERRUPTED
@@ -41,6 +45,9 @@ def run_controller(paths: SearchPaths, *, config: SearchConfig | None = None, co
         return 128 + end.signal
     finally:
         controller.close()
+    if state.value in {"running", "finishing"}:
+        say_that_the_allocation_ends(paths)
+        return 128 + signal.SIGTERM
     return finish(paths, state)
 
 
@@ -89,6 +96,15 @@ def say_how_to_go_on(paths: SearchPaths) -> None:
     )
 
 
+def say_that_the_allocation_ends(paths: SearchPaths) -> None:
+    """Tell on stderr why the controller leaves a search that is not over."""
+    click.echo(
+        f"\nthe allocation ends; what ran has been told to save its checkpoint. In the next one:\n"
+        f"  hpc-trex resume {paths.root} --in-allocation",
+        err=True,
+    )
+
+
 class Ended(BaseException):
     """A signal other than Ctrl-C asked the controller to end. Not an Exception: nothing on the way may keep it."""
 
@@ -97,14 +113,18 @@ class Ended(BaseException):
         self.signal = number
 
 
+#: USR1 is what a controller job is warned with before its time limit.
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
 @contextmanager
 def ending_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into :class:`Ended`, so that the lease is given back."""
+    """Turn SIGTERM, SIGHUP and SIGUSR1 into :class:`Ended`, so that the lease is given back."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         raise Ended(number)
 
-    old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    old = {number: signal.signal(number, end) for number in ENDING}
     try:
         yield
     finally:

@@ -155,6 +155,11 @@ def _tail(path: object) -> str:
         return ""
 
 
+def presumed_gone(work: Work, attempt: AttemptView, message: str) -> AttemptEnded:
+    """Return the event of an attempt whose scheduler cannot be asked any more, and which a person says is over."""
+    return cancelled(work, attempt, message).model_copy(update={"failure": FailureClass.LOST})
+
+
 def cancelled(work: Work, attempt: AttemptView, message: str) -> AttemptEnded:
     """Return the event of an attempt that a person cancelled; what it used until then counts."""
     beat = read_record(work.attempt_paths(attempt).heartbeat, Heartbeat)

@@ -20,8 +20,9 @@ from hpc_trex.controller.context import Work
 from hpc_trex.controller.design import design, why_no_more
 from hpc_trex.controller.finish import finish, measure_noise_floor, rescore
 from hpc_trex.controller.leftovers import sweep_search
+from hpc_trex.controller.move import settle
 from hpc_trex.controller.submit import give_up, submit
-from hpc_trex.errors import EnvironmentProblem, UsageProblem
+from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.faults import reach
 from hpc_trex.files import write_atomic
 from hpc_trex.layout import SearchPaths
@@ -64,10 +65,16 @@ class Controller:
     """The only writer of a search while it holds the lease. Closing it never cancels a job."""
 
     def __init__(
-        self, paths: SearchPaths, *, config: SearchConfig | None = None, scheduler: Scheduler | None = None
+        self,
+        paths: SearchPaths,
+        *,
+        config: SearchConfig | None = None,
+        scheduler: Scheduler | None = None,
+        assume_gone: bool = False,
     ) -> None:
         """Take the lease and open the search; ``config`` replaces the frozen one (``resume`` with options).
 
+        ``assume_gone``: jobs of a profile that is left, and that cannot be asked about, are recorded as lost.
         ``scheduler`` stands in for the profile's own back end (benchmarks with jobs of no work).
 
         Raises LeaseHeld when another controller works on it, EnvironmentProblem when its files are damaged.
@@ -80,40 +87,32 @@ class Controller:
         self.lease.acquire()
         try:
             self.store = Store.open(paths, guard=self.lease)
-            self.work = self._open(config, scheduler)
+            self.work = self._open(config, scheduler, assume_gone=assume_gone)
             sweep_search(paths, self.store)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, config: SearchConfig | None, scheduler: Scheduler | None) -> Work:
+    def _open(self, config: SearchConfig | None, scheduler: Scheduler | None, *, assume_gone: bool) -> Work:
         old = self.store.config
         current = config or old
         os.umask(0o007 if current.profile.share == "group" else 0o077)
-        if current.profile.scheduler != old.profile.scheduler:
-            self._must_be_idle(old.profile)
-        scheduler = scheduler or make_scheduler(current.profile)
-        if current != old:
-            self.store.record(ConfigChanged(config=current))
-            self._changed = True
         card = TaskCard.model_validate_json(self.paths.card.read_bytes())
         rows = {name: _count_lines(self.paths.sources / f"{name}.jsonl") for name in card.sources}
-        return Work(
+        work = Work(
             paths=self.paths,
             store=self.store,
-            scheduler=scheduler,
+            scheduler=scheduler or make_scheduler(current.profile),
             researcher=make_researcher(current.researcher),
             view=StoreView(self.store, card, rows),
         )
-
-    def _must_be_idle(self, old: Profile) -> None:
-        """Raise UsageProblem while the scheduler that is to be left has jobs: the next one would take them for lost."""
-        live = len(self.store.live_attempts())
-        if live:
-            raise UsageProblem(
-                f"{live} job(s) of this search may still run under profile {old.name} ({old.scheduler})",
-                hint=f"resume without --profile until they are over, or end them: hpc-trex cancel NODE {self.paths.root}",
-            )
+        if current.profile.scheduler != old.profile.scheduler or assume_gone:
+            settle(work, old.profile, make_scheduler, assume_gone=assume_gone)
+        if current != old:
+            self.store.record(ConfigChanged(config=current))
+            self._changed = True
+            vars(work).pop("config", None)  # read again: settling has looked at the old one
+        return work
 
     def __enter__(self) -> Controller:
         return self
@@ -281,16 +280,23 @@ class Controller:
         self._obeyed()
         return list(work.lines)
 
-    def run(self, on_tick: Callable[[TickReport], None], *, once: bool = False) -> SearchState:
+    def run(
+        self,
+        on_tick: Callable[[TickReport], None],
+        *,
+        once: bool = False,
+        until: Callable[[int], bool] | None = None,
+    ) -> SearchState:
         """Tick until the search is over or paused (or once); ``on_tick`` is told of each pass.
 
+        ``until`` is asked after each pass, with the number of live jobs, whether the controller must leave now.
         Raises EnvironmentProblem or ClusterRefused when the search paused because something must be mended first.
         """
         self.start()
         while True:
             report = self.tick()
             on_tick(report)
-            if report.finished or once:
+            if report.finished or once or (until is not None and until(report.live)):
                 return report.state
             time.sleep(self.profile.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
 

@@ -40,6 +40,8 @@ class Seat(NamedTuple):
         job_id = environment.get("SLURM_JOB_ID", "")
         if environment.get("SLURM_ARRAY_JOB_ID"):
             job_id = f"{environment['SLURM_ARRAY_JOB_ID']}_{environment.get('SLURM_ARRAY_TASK_ID', '0')}"
+        if environment.get("HPC_TREX_STEP"):  # several jobs of one allocation: each is a step
+            job_id = f"{job_id}.{environment.get('SLURM_STEP_ID', '')}"
         number = int(environment.get("SLURM_PROCID", "0")) if spec.resources.nodes > 1 else 0
         return cls(number=number, seats=spec.resources.nodes, job_id=job_id or str(os.getpid()))
 

@@ -31,11 +31,14 @@ from hpc_trex.models.plan import (
 from hpc_trex.models.profile import Container, Profile, Resources
 from hpc_trex.models.search import (
     Budget,
+    ControllerChain,
+    ControllerRun,
     NoiseSettings,
     PolicySettings,
     ResearcherSettings,
     SearchConfig,
 )
+from hpc_trex.models.staged import StagedFile, StagedItem, StagedKind
 from hpc_trex.models.states import (
     FATES,
     LIVE,
@@ -67,6 +70,8 @@ __all__ = [
     "BestView",
     "Budget",
     "Container",
+    "ControllerChain",
+    "ControllerRun",
     "CostView",
     "DataRecipe",
     "EvalSettings",
@@ -97,6 +102,9 @@ __all__ = [
     "SearchConfig",
     "SearchState",
     "Source",
+    "StagedFile",
+    "StagedItem",
+    "StagedKind",
     "StatusView",
     "TaskCard",
     "TrainConfig",

@@ -73,3 +73,24 @@ class SearchConfig(Record):
     seed: int = 0
     default_train: dict[str, object] = {}
     """Fields of TrainConfig that every plan starts from (task card, then options)."""
+
+
+class ControllerRun(Record):
+    """One job that ran the controller."""
+
+    job_id: str
+    host: str = ""
+    log_bytes: int = 0
+    """Size of the event log when it began."""
+    ended: str = ""
+    """How it ended; empty while it runs, and for one that died without a word."""
+
+
+class ControllerChain(Record):
+    """``controller/chain.json``: the controller jobs of a search (``--as-job``)."""
+
+    runs: tuple[ControllerRun, ...] = ()
+    next_job: str = ""
+    """The successor that waits in the queue."""
+    message: str = ""
+    """What went wrong with the chain."""

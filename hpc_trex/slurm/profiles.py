@@ -91,8 +91,14 @@ def _local(profile: Profile) -> Scheduler:
     return LocalScheduler(profile)
 
 
+def _steps(profile: Profile) -> Scheduler:
+    from hpc_trex.slurm.steps_backend import StepsScheduler
+
+    return StepsScheduler(profile)
+
+
 #: The back ends by the word in ``scheduler = "..."``.
-BACK_ENDS: dict[str, Callable[[Profile], Scheduler]] = {"slurm": _slurm, "local": _local}
+BACK_ENDS: dict[str, Callable[[Profile], Scheduler]] = {"slurm": _slurm, "local": _local, "steps": _steps}
 
 
 def make_scheduler(profile: Profile) -> Scheduler:

@@ -113,6 +113,12 @@ class Lease:
             time.sleep(_PAUSE_SECONDS)  # another contender may just be putting it back
         raise LeaseHeld(f"the lease {self.path} was taken away from this process", hint="hpc-trex resume goes on")
 
+    def must_be_free(self) -> None:
+        """Raise :class:`LeaseHeld` when a living controller has it; take nothing."""
+        found = read_lease(self.path)
+        if found is not None and not _is_stale(found, _server_now(self.path) - found.modified):
+            raise self._held(found, "")
+
     def renew(self) -> None:
         """Give a sign of life now; a long pause needs it. Raises :class:`LeaseHeld` when the lease is lost."""
         self.check()
