@@ -7,6 +7,7 @@ import errno
 import functools
 import hashlib
 import os
+import pwd
 import re
 import secrets
 from pathlib import Path
@@ -38,6 +39,14 @@ def machine() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     return ""
+
+
+def user_name() -> str:
+    """Return who runs this; the number where the machine knows no name (containers)."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _machine_mark() -> str:
@@ -72,6 +81,23 @@ def left_over(path: Path, now: float) -> bool:
     if machine() and match["machine"] == _machine_mark() and not Path("/proc", match["pid"]).exists():
         return True
     return now - path.stat().st_mtime > LEFT_OVER_SECONDS
+
+
+def server_now(path: Path) -> float:
+    """Return the file server's time, by making a file beside ``path``. Raises :class:`EnvironmentProblem` for a bad disk."""
+    beside = temporary_name(path)
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.utime(descriptor)
+            return os.fstat(descriptor).st_mtime
+        finally:
+            os.close(descriptor)
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise disk_problem(error, beside) from error
+        raise
 
 
 def disk_problem(error: OSError, path: Path) -> EnvironmentProblem:

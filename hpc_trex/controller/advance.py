@@ -95,7 +95,8 @@ def _preparation(work: Work, view: NodeView) -> tuple[bool, Ready | None]:
         return False, None
     if owner != view.id and work.store.node(owner).state is NodeState.PENDING:
         return False, None  # the owner's own turn submits it, or ends this round with it
-    if last is None or _was_another_rounds(view, owner, last) or _may_retry(work, owner, 0, last):
+    again = last is None or last.superseded or _was_another_rounds(view, owner, last)
+    if again or last is None or _may_retry(work, owner, 0, last):
         kind = JobKind.BASE if view.id == 0 else JobKind.PREPARE
         return False, Ready(owner, 0, kind, len(work.store.attempts(owner, 0)) + 1)
     _fail_round(work, view, last)
@@ -126,9 +127,9 @@ def _advance_trial(work: Work, trial: TrialView, *, prepared: bool) -> Iterator[
             return
     attempts = work.store.attempts(trial.node, trial.trial)
     last = attempts[-1] if attempts else None
-    if last is None:
+    if last is None or last.superseded:
         if prepared:
-            yield Ready(trial.node, trial.trial, trial.kind, 1)
+            yield Ready(trial.node, trial.trial, trial.kind, len(attempts) + 1, trial.micro_batch_size)
         return
     if last.state in LIVE:
         return
@@ -159,7 +160,7 @@ def _repair(work: Work, trial: TrialView, last: AttemptView) -> int | None:
 def _may_retry(work: Work, node: int, trial: int, last: AttemptView) -> bool:
     """Tell whether another attempt follows (DESIGN section 7); an environment that stays broken stops the search."""
     failure = last.failure or FailureClass.LOST
-    attempts = work.store.attempts(node, trial)
+    attempts = [attempt for attempt in work.store.attempts(node, trial) if not attempt.superseded]
     if failure is FailureClass.ENVIRONMENT:
         return _environment_retry(work, node, trial, last)
     if len(attempts) >= MAX_ATTEMPTS:

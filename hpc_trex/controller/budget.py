@@ -1,41 +1,105 @@
-"""The caps of a search. A cap stops new work; it never kills a running job."""
+"""The caps of a search: what a job may cost at worst is reserved before it is asked for, and settled when it is over.
+
+At every instant what was used plus what is reserved is within the caps. The sealed test is reserved from the start: a
+search that spends all it has still ends with its choice tested. A cap stops new work; it never kills a running job.
+"""
 
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from hpc_trex.controller.context import Work
-from hpc_trex.models import Resources
+from hpc_trex.controller.spec import resources_of
+from hpc_trex.models import JobKind, Resources
+from hpc_trex.tree.spending import spent
 
 #: How the message of a search begins that a cap other than the number of rounds has ended (exit code 7).
 REACHED = "budget reached: "
+#: Sums of hours are compared with so much room: 0.1 ten times is not quite 1.
+ROUNDING = 1e-9
 
 
-def gpu_hours(resources: Resources) -> float:
-    """Return the worst case of one job: all its GPUs for its whole time limit, in hours."""
-    return resources.gpus * resources.minutes / 60
+class Hours(NamedTuple):
+    """GPU-hours and CPU-hours."""
+
+    gpu: float
+    cpu: float
+
+    def __add__(self, other: object) -> Hours:
+        assert isinstance(other, Hours)
+        return Hours(self.gpu + other.gpu, self.cpu + other.cpu)
 
 
-def reserve_allows(work: Work, resources: Resources) -> bool:
-    """Tell whether one more such job fits under the GPU-hour cap, the live jobs counted at their worst."""
-    cap = work.config.budget.gpu_hours
-    if cap is None or resources.gpus == 0:
-        return True
-    limit = work.config.profile.train.minutes / 60
-    reserved = sum(attempt.gpus * limit for attempt in work.store.live_attempts())
-    return work.store.cost().gpu_hours + reserved + gpu_hours(resources) <= cap
+NOTHING = Hours(0.0, 0.0)
+
+
+def cpus(resources: Resources) -> int:
+    """Return the CPUs of a whole job."""
+    return resources.nodes * resources.cpus_per_task
+
+
+def worst(resources: Resources) -> Hours:
+    """Return the worst case of one job: all its GPUs and CPUs for its whole time limit."""
+    hours = resources.minutes / 60
+    return Hours(resources.gpus * hours, cpus(resources) * hours)
+
+
+def fits(work: Work, kind: JobKind) -> bool:
+    """Tell whether one more job of this kind fits under the caps, with the live jobs and the sealed test at their worst."""
+    return not _over(work, worst(resources_of(work, kind)) + _kept(work, kind))
 
 
 def reached(work: Work) -> str:
-    """Return which cap is reached, in words; empty when none is. Rounds are counted by the caller."""
+    """Return which cap is reached, in words; empty when none is. Rounds are counted by the caller.
+
+    What runs may end below its worst case, so it holds back further jobs (:func:`fits`) but ends no search.
+    """
     budget, cost = work.config.budget, work.store.cost()
-    if budget.cpu_hours is not None and cost.cpu_hours >= budget.cpu_hours:
-        return f"{cost.cpu_hours:.2f} of {budget.cpu_hours:g} CPU-hours used"
-    # What runs may end below its worst case, so it holds back further jobs (reserve_allows) but ends no search.
-    one = gpu_hours(work.config.profile.train)
-    if budget.gpu_hours is not None and one and cost.gpu_hours + one > budget.gpu_hours:
-        return f"{cost.gpu_hours:.2f} of {budget.gpu_hours:g} GPU-hours used; one more training may exceed the cap"
+    one = worst(work.config.profile.train) + worst(resources_of(work, JobKind.TEST))
+    for cap, used, more, unit in (
+        (budget.gpu_hours, cost.gpu_hours, one.gpu, "GPU"),
+        (budget.cpu_hours, cost.cpu_hours, one.cpu, "CPU"),
+    ):
+        if cap is not None and more and used + more > cap + ROUNDING:
+            return f"{used:.2f} of {cap:g} {unit}-hours used; one more training may exceed the cap"
     minutes = (time.monotonic() - work.started) / 60
     if budget.wall_minutes is not None and minutes >= budget.wall_minutes:
         return f"{minutes:.1f} of {budget.wall_minutes:g} minutes passed"
     return ""
+
+
+def too_small(work: Work, kind: JobKind) -> str:
+    """Return, in words, how a job of this kind does not fit under the caps although nothing runs."""
+    hours, budget, cost = worst(resources_of(work, kind)) + _kept(work, kind), work.config.budget, work.store.cost()
+    held = ", with the sealed test, " if _kept(work, kind) != NOTHING else " "
+    if budget.gpu_hours is not None and cost.gpu_hours + hours.gpu > budget.gpu_hours + ROUNDING:
+        return (
+            f"{cost.gpu_hours:.2f} of {budget.gpu_hours:g} GPU-hours used; the next job{held}may need {hours.gpu:.2f}"
+        )
+    return f"{cost.cpu_hours:.2f} of {budget.cpu_hours or 0:g} CPU-hours used; the next job{held}may need {hours.cpu:.2f}"
+
+
+def _kept(work: Work, kind: JobKind) -> Hours:
+    """Return what is kept for the sealed test: nothing once its job has been asked for, or is what is asked for now."""
+    budget = work.config.budget
+    if kind is JobKind.TEST or (budget.gpu_hours is None and budget.cpu_hours is None):
+        return NOTHING
+    if work.store.has_attempt(JobKind.TEST):
+        return NOTHING
+    return worst(resources_of(work, JobKind.TEST))
+
+
+def _over(work: Work, more: Hours) -> bool:
+    """Tell whether ``more`` beside what is used and reserved passes a cap."""
+    budget = work.config.budget
+    if budget.gpu_hours is None and budget.cpu_hours is None:
+        return False
+    now = spent(work.store)
+    gpu = now.gpu_hours + now.reserved_gpu_hours + more.gpu
+    cpu = now.cpu_hours + now.reserved_cpu_hours + more.cpu
+    return _passes(gpu, budget.gpu_hours, more.gpu) or _passes(cpu, budget.cpu_hours, more.cpu)
+
+
+def _passes(total: float, cap: float | None, more: float) -> bool:
+    return cap is not None and more > 0 and total > cap + ROUNDING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from hpc_trex.controller import charges
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.leftovers import sweep_attempt
 from hpc_trex.files import read_record
@@ -55,6 +56,7 @@ def _take_result(work: Work, attempt: AttemptView, status: JobStatus | None = No
             message = f"cancelled outside hpc-trex [{status.reason}]"
             result = result.model_copy(update={"failure": FailureClass.CANCELLED, "message": message})
     work.suspects.pop(attempt.token, None)
+    charge = charges.of_result(attempt, result)
     work.record(
         AttemptEnded(
             token=attempt.token,
@@ -62,9 +64,9 @@ def _take_result(work: Work, attempt: AttemptView, status: JobStatus | None = No
             result=result.model_copy(update={"curve": (), "data_manifest": None}),
             failure=result.failure,
             message=result.message,
-            seconds=result.seconds,
-            cpu_seconds=result.cpu_seconds,
-            gpus=result.gpus,
+            seconds=charge.seconds,
+            cpu_seconds=charge.cpu_seconds,
+            gpus=attempt.gpus or result.gpus,
             progress_step=result.steps,
         )
     )
@@ -124,6 +126,7 @@ def _record_lost(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     paths = work.attempt_paths(attempt)
     failure, message = classify(status, _tail(paths.stdout) + _tail(paths.stderr))
     beat = read_record(paths.heartbeat, Heartbeat)
+    charge = charges.without_result(work, attempt, failure)
     sweep_attempt(paths)
     has_checkpoint = paths.checkpoints.is_dir() and any(paths.checkpoints.iterdir())
     work.suspects.pop(attempt.token, None)
@@ -133,7 +136,8 @@ def _record_lost(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
             succeeded=False,
             failure=failure,
             message=message,
-            seconds=beat.seconds if beat else 0.0,
+            seconds=charge.seconds,
+            cpu_seconds=charge.cpu_seconds,
             gpus=attempt.gpus,
             progress_step=beat.step if beat and has_checkpoint else 0,
         )
@@ -162,12 +166,13 @@ def presumed_gone(work: Work, attempt: AttemptView, message: str) -> AttemptEnde
 
 def cancelled(work: Work, attempt: AttemptView, message: str) -> AttemptEnded:
     """Return the event of an attempt that a person cancelled; what it used until then counts."""
-    beat = read_record(work.attempt_paths(attempt).heartbeat, Heartbeat)
+    charge = charges.without_result(work, attempt, FailureClass.CANCELLED)
     return AttemptEnded(
         token=attempt.token,
         succeeded=False,
         failure=FailureClass.CANCELLED,
         message=message,
-        seconds=beat.seconds if beat else 0.0,
+        seconds=charge.seconds,
+        cpu_seconds=charge.cpu_seconds,
         gpus=attempt.gpus,
     )

@@ -8,7 +8,7 @@ from hpc_trex import version
 from hpc_trex.controller.advance import Ready
 from hpc_trex.controller.context import Work
 from hpc_trex.errors import TrexError
-from hpc_trex.models import JobContainer, JobKind, JobSpec, ModelRef, Resources, TrainConfig
+from hpc_trex.models import FailureClass, JobContainer, JobKind, JobSpec, ModelRef, Resources, TrainConfig
 from hpc_trex.slurm.containers import from_environment, image_digest, model_folders
 
 
@@ -65,7 +65,8 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
                 "mixture": trial.plan.mixture,
                 "seed": trial.seed,
                 "resume_from": tuple(
-                    str(paths.attempt(item.node, item.trial, earlier).checkpoints) for earlier in range(1, item.attempt)
+                    str(paths.attempt(item.node, item.trial, earlier).checkpoints)
+                    for earlier in range(_first_sound(work, item), item.attempt)
                 ),
             }
         )
@@ -74,6 +75,13 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
             update={"eval_rows": str(paths.test), "compare": {"base": base, "chosen": _chosen(work, item.node, base)}}
         )
     return spec
+
+
+def _first_sound(work: Work, item: Ready) -> int:
+    """Return the first attempt whose checkpoints may be gone on from: none of a training that diverged may."""
+    earlier = work.store.attempts(item.node, item.trial)
+    diverged = [attempt.attempt for attempt in earlier if attempt.failure is FailureClass.DIVERGED]
+    return 1 + max(diverged, default=0)
 
 
 def folders_of(work: Work) -> tuple[Path, ...]:

@@ -11,16 +11,16 @@ from __future__ import annotations
 import time
 
 from hpc_trex.controller.advance import Ready
-from hpc_trex.controller.budget import REACHED, reserve_allows
+from hpc_trex.controller.budget import REACHED, cpus, fits, too_small, worst
 from hpc_trex.controller.collect import AGREEING_LOOKS
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.spec import folders_of, job_spec, resources_of
 from hpc_trex.errors import ClusterRefused
 from hpc_trex.faults import reach
-from hpc_trex.files import write_record
+from hpc_trex.files import user_name, write_record
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, SearchState, TrialState
 from hpc_trex.slurm.scheduler import JobRequest, SubmitRefused, SubmitUnavailable
-from hpc_trex.tree.events import AttemptIntended, AttemptQueued, TrialEnded
+from hpc_trex.tree.events import AttemptEnded, AttemptIntended, AttemptQueued, TrialEnded
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
@@ -35,7 +35,7 @@ def submit(work: Work, ready: list[Ready]) -> int:
     for item in ready:
         if free <= 0 or time.monotonic() < work.not_before:
             break
-        if not _fits(work, item):
+        if not fits(work, item.kind):
             continue
         started += _start(work, item)
         free -= 1
@@ -43,14 +43,16 @@ def submit(work: Work, ready: list[Ready]) -> int:
 
 
 def give_up(work: Work, ready: list[Ready]) -> bool:
-    """End all open trials when nothing runs and no job that is ready fits under the GPU-hour cap: none ever will.
+    """End all open trials when nothing runs and no job that is ready fits under the caps: none ever will.
 
-    Return whether it was so.
+    The sealed test is not given up: the search pauses until it has more budget. Return whether it was so.
     """
-    if not ready or work.store.live_attempts() or any(_fits(work, item) for item in ready):
+    if not ready or work.store.live_attempts() or any(fits(work, item.kind) for item in ready):
         return False
-    cap, used = work.config.budget.gpu_hours, work.store.cost().gpu_hours
-    message = f"{REACHED}{used:.2f} of {cap:g} GPU-hours used; its time limit may exceed the cap"
+    message = REACHED + too_small(work, ready[0].kind)
+    if any(item.kind is JobKind.TEST for item in ready):
+        work.change_state(SearchState.PAUSED, f"{message}; resume with a larger cap to have the sealed test")
+        return True
     for trial in work.store.trials(TrialState.PLANNED, TrialState.ACTIVE):
         work.record(
             TrialEnded(
@@ -65,20 +67,30 @@ def give_up(work: Work, ready: list[Ready]) -> bool:
     return True
 
 
-def _fits(work: Work, item: Ready) -> bool:
-    """Tell whether the budget bears a job; the sealed test stands outside it."""
-    return item.kind is JobKind.TEST or reserve_allows(work, resources_of(work, item.kind))
-
-
 def _resubmit(work: Work) -> int:
     """Submit the intents that the scheduler does not know, twice confirmed."""
     started = 0
     for attempt in work.store.live_attempts():
         if attempt.state is AttemptState.INTENT and work.suspects.get(attempt.token, 0) >= AGREEING_LOOKS:
             work.suspects.pop(attempt.token)
+            if _has_grown(work, attempt):
+                work.record(_never_submitted(attempt))
+                continue
             item = Ready(attempt.node, attempt.trial, attempt.kind, attempt.attempt, _micro_batch(work, attempt))
             started += _hand_over(work, item, attempt.token)
     return started
+
+
+def _has_grown(work: Work, attempt: AttemptView) -> bool:
+    """Tell whether the profile, changed since, would ask for more than was reserved for the intent."""
+    now = worst(resources_of(work, attempt.kind))
+    hours = attempt.minutes / 60
+    return now.gpu > attempt.gpus * hours or (attempt.cpus > 0 and now.cpu > attempt.cpus * hours)
+
+
+def _never_submitted(attempt: AttemptView) -> AttemptEnded:
+    message = "never submitted: the profile was changed before the scheduler had the job"
+    return AttemptEnded(token=attempt.token, succeeded=False, failure=FailureClass.LOST, message=message)
 
 
 def _micro_batch(work: Work, attempt: AttemptView) -> int | None:
@@ -99,7 +111,10 @@ def _start(work: Work, item: Ready) -> int:
             token=token,
             directory=str(paths.root.relative_to(work.paths.root)),
             gpus=resources.gpus,
+            cpus=cpus(resources),
             minutes=resources.minutes,
+            user=user_name(),
+            account=work.config.profile.account or "",
             micro_batch_size=item.micro_batch_size,
         )
     )
@@ -109,7 +124,7 @@ def _start(work: Work, item: Ready) -> int:
 def _hand_over(work: Work, item: Ready, token: str) -> int:
     """Give one intended job to the scheduler; return 1 when it has it."""
     paths = work.paths.attempt(item.node, item.trial, item.attempt)
-    write_record(paths.spec, job_spec(work, item, token), mode=0o600)
+    write_record(paths.spec, job_spec(work, item, token))
     resources = resources_of(work, item.kind)
     request = JobRequest(token, paths.root, paths.spec, item.kind, resources, folders_of(work))
     reach("submit/before", token)

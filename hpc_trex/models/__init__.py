@@ -57,6 +57,8 @@ from hpc_trex.models.views import (
     CostView,
     Insight,
     NodeView,
+    Spent,
+    SpentRow,
     StatusView,
     TrialView,
 )
@@ -105,6 +107,8 @@ __all__ = [
     "StagedFile",
     "StagedItem",
     "StagedKind",
+    "Spent",
+    "SpentRow",
     "StatusView",
     "TaskCard",
     "TrainConfig",

@@ -28,9 +28,16 @@ class AttemptView(Record):
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     gpus: int = 0
+    cpus: int = 0
+    minutes: int = 0
+    """The time limit that it was given."""
     progress_step: int = 0
     """The last step that a checkpoint of this attempt holds."""
     directory: str = ""
+    user: str = ""
+    account: str = ""
+    superseded: bool = False
+    """The trial was opened again since (``hpc-trex retry``): what follows is counted anew."""
 
 
 class TrialView(Record):
@@ -114,6 +121,22 @@ class CostView(Record):
     money: float = 0.0
 
 
+class Spent(Record):
+    """What a search, or a part of it, has used, and what its jobs that are not over may still use at worst."""
+
+    gpu_hours: float = 0.0
+    cpu_hours: float = 0.0
+    reserved_gpu_hours: float = 0.0
+    reserved_cpu_hours: float = 0.0
+    jobs: int = 0
+
+
+class SpentRow(Spent):
+    """A line of ``hpc-trex budget``: one round, user or account."""
+
+    key: str
+
+
 class StatusView(Record):
     """``hpc-trex status --json`` without its ``schema`` key."""
 
@@ -132,6 +155,9 @@ class StatusView(Record):
     """Chosen minus baseline on the sealed test, paired bootstrap."""
     noise_sd: float | None = None
     cost: CostView = CostView()
+    spent: Spent = Spent()
+    gpu_hours_cap: float | None = None
+    cpu_hours_cap: float | None = None
     max_nodes: int = 0
     running: tuple[AttemptView, ...] = ()
     insights: tuple[Insight, ...] = Field(default=())

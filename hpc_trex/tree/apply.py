@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpc_trex.models import JobKind, JobResult, NodeState, TrialState
 from hpc_trex.tree import events as ev
+from hpc_trex.tree.reopen import reopen_node, reopen_trial
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -141,16 +142,19 @@ def _attempt_intended(event: ev.AttemptIntended, db: Database, line: ev.EventLin
     if event.attempt != last + 1:
         raise ValueError(f"attempt {event.attempt} of node {event.node} trial {event.trial} cannot follow {last}")
     db.execute(
-        "INSERT INTO attempts (node, trial, attempt, kind, token, gpus, minutes, micro_batch_size, directory,"
-        " intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO attempts (node, trial, attempt, kind, token, gpus, cpus, minutes, micro_batch_size, user, account,"
+        " directory, intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             *key,
             event.attempt,
             event.kind,
             event.token,
             event.gpus,
+            event.cpus,
             event.minutes,
             event.micro_batch_size,
+            event.user,
+            event.account,
             event.directory,
             line.time,
         ],
@@ -241,6 +245,21 @@ def _trial_ended(event: ev.TrialEnded, db: Database, line: ev.EventLine) -> None
         ],
         f"node {event.node} trial {event.trial} is not there, or is over already",
     )
+
+
+@apply_event.register(ev.TrialReopened)
+def _trial_reopened(event: ev.TrialReopened, db: Database, line: ev.EventLine) -> None:
+    reopen_trial(db, event.node, event.trial)
+
+
+@apply_event.register(ev.NodeReopened)
+def _node_reopened(event: ev.NodeReopened, db: Database, line: ev.EventLine) -> None:
+    charged = reopen_node(db, event.node)
+    _back_up(db, event.node, pending=1, failures=-int(charged))
+    if not charged:  # its end had taken it off its parent's children
+        db.execute(
+            "UPDATE nodes SET children = children + 1 WHERE id = (SELECT parent FROM nodes WHERE id = ?)", [event.node]
+        )
 
 
 @apply_event.register(ev.NodeEnded)

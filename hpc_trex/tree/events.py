@@ -91,8 +91,13 @@ class AttemptIntended(Record):
     directory: str
     """Relative to the search directory."""
     gpus: int = 0
+    cpus: int = 0
     minutes: int = 0
+    """The time limit: ``gpus`` and ``cpus`` times this is reserved until the attempt ends."""
     micro_batch_size: int | None = None
+    user: str = ""
+    account: str = ""
+    """Who asked for the job, and the account that it was asked for under; empty in old logs."""
 
 
 class AttemptQueued(Record):
@@ -137,6 +142,23 @@ class TrialEnded(Record):
     result: JobResult | None = None
     failure: FailureClass | None = None
     message: str = ""
+
+
+class TrialReopened(Record):
+    """A person wants a trial that failed or was cancelled to run again (trial 0: the round's preparation). Its attempts
+    are counted anew. Also: a trial whose job a pause has ended.
+    """
+
+    type: Literal["trial_reopened"] = "trial_reopened"
+    node: int
+    trial: int
+
+
+class NodeReopened(Record):
+    """A round that failed or was cancelled is under way again: what its end did to the sums of its ancestors is undone."""
+
+    type: Literal["node_reopened"] = "node_reopened"
+    node: int
 
 
 class NodeEnded(Record):
@@ -219,6 +241,8 @@ Event = Annotated[
     | AttemptRunning
     | AttemptEnded
     | TrialEnded
+    | TrialReopened
+    | NodeReopened
     | NodeEnded
     | NodeRescored
     | NodeDiagnosed

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from hpc_trex.errors import LeaseHeld
 from hpc_trex.faults import reach
-from hpc_trex.files import DISK_ERRORS, disk_problem, machine, temporary_name
+from hpc_trex.files import DISK_ERRORS, disk_problem, machine, server_now, temporary_name
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import Record
 
@@ -91,7 +91,7 @@ class Lease:
             found = read_lease(self.path)
             if found is None:
                 continue  # gone between the two looks
-            age = _server_now(self.path) - found.modified
+            age = server_now(self.path) - found.modified
             if not _is_stale(found, age):
                 raise self._held(found, f"; last sign of life {age:.0f} s ago")
             taken_over = move_aside(self.path, found.fence) or taken_over
@@ -116,7 +116,7 @@ class Lease:
     def must_be_free(self) -> None:
         """Raise :class:`LeaseHeld` when a living controller has it; take nothing."""
         found = read_lease(self.path)
-        if found is not None and not _is_stale(found, _server_now(self.path) - found.modified):
+        if found is not None and not _is_stale(found, server_now(self.path) - found.modified):
             raise self._held(found, "")
 
     def renew(self) -> None:
@@ -228,7 +228,7 @@ def _link(source: Path, path: Path, raw: bytes) -> bool:
 
 def _write_new(path: Path, raw: bytes) -> bool:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         return False
     with os.fdopen(descriptor, "wb") as handle:
@@ -258,23 +258,6 @@ def _is_gone(holder: Holder) -> bool:
     state, now = _stat(holder.pid)
     # A dead process that nobody has reaped keeps its number: seen in containers and below careless parents.
     return state in ("Z", "X") or (0 not in (holder.started, now) and now != holder.started)
-
-
-def _server_now(path: Path) -> float:
-    """Return the file server's time, by making a file beside ``path``."""
-    beside = temporary_name(path)
-    try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.utime(descriptor)
-            return os.fstat(descriptor).st_mtime
-        finally:
-            os.close(descriptor)
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        if error.errno in DISK_ERRORS:
-            raise disk_problem(error, beside) from error
-        raise
 
 
 def _this_process() -> Holder:

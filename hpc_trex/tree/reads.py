@@ -16,6 +16,7 @@ from hpc_trex.models import (
     CostView,
     FailureClass,
     Insight,
+    JobKind,
     JobResult,
     NodeState,
     NodeView,
@@ -258,6 +259,10 @@ class TreeReads:
         """Return the attempts that may still have a job, oldest first."""
         sql = f"SELECT * FROM attempts WHERE state IN ({_marks(LIVE)}) ORDER BY node, trial, attempt"  # noqa: S608
         return [attempt_view(row) for row in self._rows(sql, LIVE)]
+
+    def has_attempt(self, kind: JobKind) -> bool:
+        """Tell whether a job of this kind has ever been asked for."""
+        return self._value("SELECT 1 FROM attempts WHERE kind = ? LIMIT 1", [kind]) is not None
 
     def attempt(self, token: str) -> AttemptView | None:
         """Return the attempt with this token."""

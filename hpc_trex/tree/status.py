@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from hpc_trex.models import BestView, Score, StatusView, TrialState, TrialView
+from hpc_trex.tree.spending import spent
 
 if TYPE_CHECKING:
     from hpc_trex.tree.reads import TreeReads
@@ -40,6 +41,9 @@ def status(tree: TreeReads) -> StatusView:
         test_difference=scores.get("difference"),
         noise_sd=noise[0] if noise else None,
         cost=tree.cost(),
+        spent=spent(tree),
+        gpu_hours_cap=config.budget.gpu_hours,
+        cpu_hours_cap=config.budget.cpu_hours,
         max_nodes=config.budget.max_nodes,
         running=tuple(tree.live_attempts()),
         insights=tuple(tree.insights()),

@@ -32,7 +32,16 @@ from hpc_trex.tree.database import (
     readable,
     replay,
 )
-from hpc_trex.tree.events import Event, EventLine, NodeAdded, NodeEnded, NodeRescored, Note, SearchCreated
+from hpc_trex.tree.events import (
+    Event,
+    EventLine,
+    NodeAdded,
+    NodeEnded,
+    NodeReopened,
+    NodeRescored,
+    Note,
+    SearchCreated,
+)
 from hpc_trex.tree.log import EventLog, EventReader, encode, line_before
 from hpc_trex.tree.reads import TreeReads
 from hpc_trex.tree.standing import Standing
@@ -194,7 +203,7 @@ class Store(TreeReads):
             )
 
     def _note_change(self, event: Event) -> None:
-        if isinstance(event, NodeAdded | NodeEnded | NodeRescored):
+        if isinstance(event, NodeAdded | NodeEnded | NodeReopened | NodeRescored):
             self._standing.changed(event.node)
         self._views.note(event, self)
 

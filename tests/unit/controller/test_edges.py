@@ -315,7 +315,7 @@ def test_a_job_that_succeeded_without_a_score_fails_its_round(search, cluster):
 
 
 def test_the_reached_cap_is_still_told_after_the_sealed_test_had_to_pause(search, cluster):
-    paths = search(cpu_hours=0.001)
+    paths = search(cpu_hours=1.503)
     with Controller(paths) as controller:
         controller.start()
         run_until(controller, cluster, lambda: any(a.kind is JobKind.TEST for a in controller.store.live_attempts()))

@@ -193,7 +193,7 @@ def test_equal_experiments_are_run_once(search, cluster):
 
 
 def test_a_cap_in_cpu_hours_ends_the_rounds_but_not_the_choice_and_the_test(search, cluster):
-    paths = search(cpu_hours=0.001)
+    paths = search(cpu_hours=1.503)
     with drive(paths, cluster) as controller:
         state, message = controller.store.state()
         assert state is SearchState.DONE
