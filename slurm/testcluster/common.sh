@@ -4,6 +4,7 @@
 use_state() { # use_state DIR: make DIR the cluster that the rest of the script talks to
   STATE=$(cd "$1" && pwd) || exit 2
   export SLURM_CONF=$STATE/etc/slurm.conf
+  export MYSQL_UNIX_PORT=$STATE/run/mysql.sock # slurmdbd, when node.sh starts it again, would look in /run/mysqld
   export PATH=$PATH:/usr/sbin:/sbin
 }
 

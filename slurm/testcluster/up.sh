@@ -183,7 +183,6 @@ start_database() {
 }
 
 start_accounting() {
-  export MYSQL_UNIX_PORT=$STATE/run/mysql.sock
   if ! start_database; then # killed, not stopped, last time: unsynced files may be beyond repair, and are test data
     say "the database does not start: starting over from nothing"
     start_over
