@@ -77,7 +77,9 @@ def too_small(work: Work, kind: JobKind) -> str:
         return (
             f"{cost.gpu_hours:.2f} of {budget.gpu_hours:g} GPU-hours used; the next job{held}may need {hours.gpu:.2f}"
         )
-    return f"{cost.cpu_hours:.2f} of {budget.cpu_hours or 0:g} CPU-hours used; the next job{held}may need {hours.cpu:.2f}"
+    return (
+        f"{cost.cpu_hours:.2f} of {budget.cpu_hours or 0:g} CPU-hours used; the next job{held}may need {hours.cpu:.2f}"
+    )
 
 
 def _kept(work: Work, kind: JobKind) -> Hours:

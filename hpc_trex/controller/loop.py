@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
@@ -14,20 +13,20 @@ from typing import NamedTuple
 
 from hpc_trex.agents.protocol import Sample
 from hpc_trex.agents.registry import make_researcher
+from hpc_trex.controller import budget, control
 from hpc_trex.controller.advance import Ready, advance
-from hpc_trex.controller.collect import cancelled, collect
+from hpc_trex.controller.collect import collect
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.control import OVER
 from hpc_trex.controller.design import design, why_no_more
 from hpc_trex.controller.finish import finish, measure_noise_floor, rescore
 from hpc_trex.controller.leftovers import sweep_search
 from hpc_trex.controller.move import settle
+from hpc_trex.controller.requests import Request, drop_pauses, obeyed, place, waiting
 from hpc_trex.controller.submit import give_up, submit
-from hpc_trex.errors import EnvironmentProblem
-from hpc_trex.faults import reach
-from hpc_trex.files import write_atomic
+from hpc_trex.errors import EnvironmentProblem, NotFound, UsageProblem
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import (
-    AttemptState,
     JobKind,
     NodeState,
     NodeView,
@@ -35,18 +34,16 @@ from hpc_trex.models import (
     SearchConfig,
     SearchState,
     TaskCard,
-    TrialState,
 )
 from hpc_trex.samples import read_samples
 from hpc_trex.slurm.profiles import make_scheduler
-from hpc_trex.slurm.scheduler import CancelUnavailable, JobRef, Scheduler
+from hpc_trex.slurm.scheduler import CancelUnavailable, Scheduler
 from hpc_trex.tree.context import StoreView
-from hpc_trex.tree.events import ConfigChanged, NodeAdded, NodeDiagnosed, TrialEnded
+from hpc_trex.tree.events import ConfigChanged, NodeAdded, NodeDiagnosed
 from hpc_trex.tree.lease import Lease
 from hpc_trex.tree.snapshot import publish
 from hpc_trex.tree.store import Store
 
-OVER = (SearchState.DONE, SearchState.FAILED, SearchState.CANCELLED)
 SAMPLES_READ = 2000
 #: A pause is up to this share shorter or longer: controllers that began together (a sweep) do not ask Slurm together.
 JITTER = 0.1
@@ -127,11 +124,15 @@ class Controller:
         """The profile that the search runs on."""
         return self.store.config.profile
 
-    def start(self) -> None:
-        """Set a paused search going again, and a finishing one whose caps were changed; one that is over stays so.
+    def start(self, *, wake: bool = True) -> None:
+        """Set a paused search going again (``wake``), and a finishing one whose caps were changed; one that is over stays so.
 
         After the final choice no round is designed any more, whatever the caps.
         """
+        if self.store.state()[0] is SearchState.PAUSED:
+            if not wake:
+                return
+            drop_pauses(self.paths)
         state = self.store.state()[0]
         if state is SearchState.PAUSED and self.store.chosen() is not None:
             self.work.change_state(SearchState.FINISHING, why_no_more(self.work))
@@ -149,7 +150,7 @@ class Controller:
         self.lease.check()
         try:
             self._obey()
-            if self.store.state()[0] not in OVER:
+            if self.store.state()[0] not in (*OVER, SearchState.PAUSED):
                 self._pass(work)
         finally:
             state = self.store.state()[0]
@@ -200,7 +201,9 @@ class Controller:
         if root.state not in (NodeState.FAILED, NodeState.CANCELLED):
             return False
         why = root.trials[0].message if root.trials else root.message
-        self.work.change_state(SearchState.FAILED, f"the baseline could not be evaluated: {why}")
+        capped = budget.REACHED if why.startswith(budget.REACHED) else ""
+        why = why.removeprefix(budget.REACHED)
+        self.work.change_state(SearchState.FAILED, f"{capped}the baseline could not be evaluated: {why}")
         return True
 
     def _diagnose(self, node: int) -> None:
@@ -224,61 +227,57 @@ class Controller:
         if path.exists():  # removed by a person: the round is read without its bad cases
             yield from islice(read_samples(path), SAMPLES_READ)
 
-    def _obey(self) -> None:
-        """Carry out what ``hpc-trex cancel`` asked of a running controller."""
-        request = self.paths.stop_request
-        if not request.exists():
-            return
-        wanted = json.loads(request.read_text())
-        if wanted.get("action") == "cancel":
+    def _obey(self, *, but: Path | None = None) -> None:
+        """Carry out what ``cancel``, ``pause`` and ``retry`` asked of a running controller, oldest first."""
+        for path, request in waiting(self.paths):
+            if path == but:
+                continue
+            if request is None:
+                self.work.note(f"{path.name} is no request that this hpc-trex knows; it was removed")
+                obeyed(path)
+                continue
             try:
-                self.cancel(wanted.get("node"))
+                self._carry_out(request)
             except CancelUnavailable as error:
                 self.work.say(f"{error.message}; the next tick tries again")
                 return
-        self._obeyed()
+            except (UsageProblem, NotFound) as error:
+                self.work.note(f"{request.action} was refused: {error.message}", request.node)
+            obeyed(path)
 
-    def _obeyed(self) -> None:
-        reach("obeyed/before")
-        self.paths.stop_request.unlink(missing_ok=True)
-        reach("obeyed/after")
-
-    def cancel(self, node: int | None = None) -> list[str]:
-        """End the jobs of one round, or of the whole search, for good; return what was done, in plain lines.
-
-        The request is on disk before anything is done, so that the next controller carries on where this one dies.
-        """
-        work = self.work
-        if node is not None:
-            self.store.node(node)
-        write_atomic(self.paths.stop_request, json.dumps({"action": "cancel", "node": node}) + "\n")
-        attempts = [item for item in self.store.live_attempts() if node is None or item.node == node]
-        refs = [JobRef(item.token, item.job_id, self.paths.root / item.directory) for item in attempts]
-        reach("cancel/before")
-        work.scheduler.cancel(refs)
-        reach("cancel/after")
-        for item in attempts:
-            work.suspects.pop(item.token, None)
-            work.record(cancelled(work, item, "cancelled by the user"))
-            was = "running" if item.state is AttemptState.RUNNING else "waiting"
-            work.say(f"node {item.node} trial {item.trial}: {was} job {item.job_id or item.token} cancelled")
-        for trial in self.store.trials(TrialState.PLANNED, TrialState.ACTIVE):
-            if node is None or trial.node == node:
-                work.record(
-                    TrialEnded(
-                        node=trial.node,
-                        trial=trial.trial,
-                        state=TrialState.CANCELLED,
-                        failure="CANCELLED",
-                        message="cancelled by the user",
-                    )
-                )
+    def _carry_out(self, request: Request) -> None:
+        if request.action == "retry":
+            control.retry(self.work, request)
+            return
+        (control.cancel if request.action == "cancel" else control.pause)(self.work, request)
+        if request.action == "pause":
+            return
         self._advance()
-        if node is None and self.store.state()[0] not in OVER:
-            work.change_state(SearchState.CANCELLED, "cancelled by the user")
+        if request.node is None and self.store.state()[0] not in OVER:
+            self.work.change_state(SearchState.CANCELLED, control.BY_USER)
+
+    def cancel(self, node: int | None = None, *, subtree: bool = False) -> list[str]:
+        """End the jobs of one round (with ``subtree``: of its descendants too), or of the whole search, for good."""
+        return self.ask(Request(action="cancel", node=node, subtree=subtree))
+
+    def ask(self, request: Request) -> list[str]:
+        """Carry out a request here and now; return what was done, in plain lines.
+
+        It is on disk before anything is done, so that the next controller carries on where this one dies. Raises
+        UsageProblem or NotFound for what cannot be done, CancelUnavailable when the scheduler does not answer.
+        """
+        if request.node is not None:
+            self.store.node(request.node)
+        path = place(self.paths, request)
+        self._obey(but=path)  # what another person asked before, of a controller that is gone
+        try:
+            self._carry_out(request)
+        except (UsageProblem, NotFound):
+            obeyed(path)
+            raise
         publish(self.store, force=True)
-        self._obeyed()
-        return list(work.lines)
+        obeyed(path)
+        return list(self.work.lines)
 
     def run(
         self,
@@ -287,12 +286,13 @@ class Controller:
         once: bool = False,
         until: Callable[[int], bool] | None = None,
     ) -> SearchState:
-        """Tick until the search is over or paused (or once); ``on_tick`` is told of each pass.
+        """Tick until the search is over or paused (or ``once``, which leaves a paused search paused); ``on_tick`` is told
+        of each pass.
 
         ``until`` is asked after each pass, with the number of live jobs, whether the controller must leave now.
         Raises EnvironmentProblem or ClusterRefused when the search paused because something must be mended first.
         """
-        self.start()
+        self.start(wake=not once)
         while True:
             report = self.tick()
             on_tick(report)

@@ -217,6 +217,13 @@ class TreeReads:
                  SELECT id FROM up ORDER BY id"""
         return [row["id"] for row in self._rows(sql, [node])]
 
+    def below(self, node: int) -> list[int]:
+        """Return ``node`` and all its descendants."""
+        sql = """WITH RECURSIVE down (id) AS (
+                    SELECT ? UNION ALL SELECT nodes.id FROM nodes JOIN down ON nodes.parent = down.id)
+                 SELECT id FROM down ORDER BY id"""
+        return [row["id"] for row in self._rows(sql, [node])]
+
     def stats(self) -> list[NodeStat]:
         """Return every node's numbers for a policy, in order of the node's number. Kept in memory between calls."""
         return self._standing.stats(self.scale() or Scale(0.0, 0.0, higher_is_better=True))
