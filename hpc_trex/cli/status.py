@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from hpc_trex.cli.options import emit, emit_json, look, pick, reading
+
+if TYPE_CHECKING:
+    from hpc_trex.models import ControllerChain
 
 
 @click.command("status", epilog="Example: hpc-trex status listops-1 --json")
@@ -12,12 +17,28 @@ from hpc_trex.cli.options import emit, emit_json, look, pick, reading
 def command(search: str | None, last: bool, json: bool) -> None:
     """Show state, scores and cost of SEARCH (a name or a path; default: the newest)."""
     from hpc_trex.cli.json_views import status_json
+    from hpc_trex.files import read_record
+    from hpc_trex.models import ControllerChain
     from hpc_trex.report.tables import status_text
     from hpc_trex.tree.store import Store
 
-    with Store.read(pick(search, last)) as reader:
+    paths = pick(search, last)
+    with Store.read(paths) as reader:
         status = reader.status()
+    chain = read_record(paths.controller_chain, ControllerChain)
     if json:
-        emit_json(status_json(status))
-    else:
-        emit(status_text(status, look()))
+        emit_json(status_json(status) | {"controller": chain.model_dump(mode="json") if chain else None})
+        return
+    emit("\n".join([status_text(status, look()), *(controller_lines(chain) if chain else [])]))
+
+
+def controller_lines(chain: ControllerChain) -> list[str]:
+    """Return what is known of the controller's own jobs (``--as-job``); nothing of a chain that is over."""
+    last = chain.runs[-1] if chain.runs else None
+    words = []
+    if last is not None and not last.ended:
+        words.append(f"job {last.job_id}" + (f" on {last.host}" if last.host else ""))
+    if chain.next_job:
+        words.append(f"job {chain.next_job} waits in the queue")
+    lines = [f"controller  {', then '.join(words)}"] if words else []
+    return lines + ([f"controller  {chain.message}"] if chain.message else [])

@@ -32,11 +32,13 @@ def run_controller(
     from hpc_trex.controller import Controller
     from hpc_trex.report.live import make_view
 
-    controller = Controller(paths, config=config, assume_gone=assume_gone)
-    until = getattr(controller.work.scheduler, "ends_now", None)
+    controller = None
     try:
-        with ending_on_signals(), make_view(paths, Album(controller), color=color) as view:
-            state = controller.run(view.on_tick, until=until)
+        with ending_on_signals():
+            controller = Controller(paths, config=config, assume_gone=assume_gone)
+            until = getattr(controller.work.scheduler, "ends_now", None)
+            with make_view(paths, Album(controller), color=color) as view:
+                state = controller.run(view.on_tick, until=until)
     except KeyboardInterrupt:
         say_how_to_go_on(paths)
         return INTERRUPTED
@@ -44,7 +46,8 @@ def run_controller(
         say_how_to_go_on(paths)
         return 128 + end.signal
     finally:
-        controller.close()
+        if controller is not None:
+            controller.close()
     if state.value in {"running", "finishing"}:
         say_that_the_allocation_ends(paths)
         return 128 + signal.SIGTERM

@@ -1,0 +1,121 @@
+"""The controller as a job that keeps itself going (``--as-job``), on a real Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hpc_trex.layout import SearchPaths
+from hpc_trex.models import ControllerChain, SearchState
+from hpc_trex.tree.store import Store
+from tests.noop import noop_profile, noop_search
+from tests.program import assert_whole, status, trex, wait_until
+
+PATIENCE = 120.0
+
+
+def queue(paths: SearchPaths) -> list[tuple[str, str]]:
+    """(job id, state) of the search's jobs that wait or run, the controllers' among them."""
+    with Store.read(paths) as store:
+        uid = store.config.uid
+    out = subprocess.run(["squeue", "--me", "-h", "-o", "%i|%T|%j"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split("|") for line in out.splitlines()]
+    return [(row[0], row[1]) for row in rows if row[2].startswith(uid)]
+
+
+def controllers(paths: SearchPaths) -> list[tuple[str, str]]:
+    names = subprocess.run(["squeue", "--me", "-h", "-o", "%i|%j"], capture_output=True, text=True, check=True).stdout
+    own = {line.split("|")[0] for line in names.splitlines() if line.endswith("-controller")}
+    return [row for row in queue(paths) if row[0] in own]
+
+
+def state(paths: SearchPaths) -> SearchState:
+    with Store.read(paths) as store:
+        return store.state()[0]
+
+
+def chain(paths: SearchPaths) -> ControllerChain:
+    return ControllerChain.model_validate_json(paths.controller_chain.read_bytes())
+
+
+def runs(paths: SearchPaths) -> list[str]:
+    return [run.ended for run in chain(paths).runs] if paths.controller_chain.exists() else []
+
+
+@pytest.fixture
+def search(testcluster, tmp_path):
+    def make(**options: object) -> SearchPaths:
+        seconds = float(options.pop("seconds", 2))
+        changes = dict(options.pop("changes", {}))
+        profile = noop_profile(seconds=seconds, **changes)
+        return noop_search(tmp_path, profile, **options)
+
+    return make
+
+
+def test_the_controller_job_is_killed_warned_and_goes_on_to_the_end_by_itself(search):
+    paths = search(seconds=4, max_nodes=3, parallel=2)
+    said = trex("resume", paths.root, "--as-job").stdout
+    assert "is in the queue" in said
+    wait_until(
+        lambda: len(runs(paths)) == 1 and len(controllers(paths)) == 2, seconds=PATIENCE, what="job and successor"
+    )
+    first = chain(paths).runs[0].job_id
+    assert f"job {first} on trex" in trex("status", paths.root).stdout
+    with pytest.raises(AssertionError, match="exited 6"):
+        trex("resume", paths.root, "--as-job")  # a controller is at work: no second chain
+    lease = json.loads(paths.lease.read_text())
+    os.kill(lease["pid"], signal.SIGKILL)
+    wait_until(lambda: len(runs(paths)) == 2, seconds=PATIENCE, what="the successor of a killed controller job")
+    second = chain(paths).runs[1].job_id
+    wait_until(lambda: len(controllers(paths)) == 2 and paths.lease.exists(), seconds=PATIENCE, what="its successor")
+    wait_until(lambda: json.loads(paths.lease.read_text())["job"] == second, seconds=PATIENCE, what="its lease")
+    subprocess.run(["scancel", "--batch", "--signal=USR1", second], check=True)  # as Slurm warns before the time limit
+    wait_until(lambda: state(paths) is SearchState.DONE, seconds=PATIENCE, what="the end of the search")
+    wait_until(lambda: not queue(paths), seconds=PATIENCE, what="an empty queue")
+    assert runs(paths)[:2] == ["", "made way for its successor"]
+    assert runs(paths)[-1] == "the controller ended with code 0"
+    assert_whole(paths.root)
+
+
+def test_cancel_ends_controller_jobs_that_only_wait(search):
+    paths = search(changes={"extra": {"begin": "now+1hour"}})
+    trex("resume", paths.root, "--as-job")
+    trex("resume", paths.root, "--as-job")  # the one that waits is taken as it is
+    assert len(controllers(paths)) == 1
+    assert "waits in the queue" in trex("status", paths.root).stdout
+    trex("cancel", paths.root)
+    wait_until(lambda: not queue(paths), seconds=PATIENCE, what="an empty queue")
+    assert state(paths) is SearchState.CANCELLED
+
+
+def test_a_site_that_refuses_sbatch_from_a_job_is_told_and_the_search_goes_on(search, tmp_path, monkeypatch):
+    real = subprocess.run(["which", "sbatch"], capture_output=True, text=True, check=True).stdout.strip()
+    stand_in = tmp_path / "bin" / "sbatch"
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        f'#!/bin/sh\nfor last; do :; done\nif grep -q "dependency=afterany" "$last"; then\n'
+        f'  echo "sbatch: error: Batch job submission failed: Access/permission denied" >&2; exit 1; fi\nexec {real} "$@"\n'
+    )
+    stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
+    paths = search(seconds=3, max_nodes=1)
+    trex("resume", paths.root, "--as-job")
+    wait_until(lambda: bool(runs(paths)) and bool(chain(paths).message), seconds=PATIENCE, what="the refusal")
+    shown = trex("status", paths.root).stdout
+    assert "Access/permission denied" in shown
+    assert "from a login node" in shown
+    wait_until(lambda: state(paths) is SearchState.DONE, seconds=PATIENCE, what="the end of the search")
+    assert status(paths.root)["controller"]["runs"][0]["ended"] == "the controller ended with code 0"
+
+
+def test_a_profile_without_a_queue_has_no_controller_jobs(tmp_path: Path):
+    paths = noop_search(tmp_path, noop_profile(scheduler="local"))
+    assert "has no queue" in trex("resume", paths.root, "--as-job", code=2).stderr
+    assert "give one" in trex("resume", paths.root, "--as-job", "-d", code=2).stderr
