@@ -16,7 +16,7 @@ from hpc_trex.errors import UsageProblem
 from hpc_trex.files import DISK_ERRORS, disk_problem
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import Profile, Resources
-from hpc_trex.slurm import containers, parsing
+from hpc_trex.slurm import containers, parsing, processes
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.environment import dropped_names, job_variables
 from hpc_trex.slurm.jobside import run_and_exit
@@ -35,6 +35,12 @@ DEFAULT_PARALLEL = 4
 RESERVED = frozenset({"job-name", "output", "error", "array", "wrap", "requeue", "parsable", "open-mode"})
 
 Entry = Callable[[str], Any]
+
+
+def under_way(directory: Path) -> bool:
+    """Tell whether an ``sbatch`` of the attempt in this folder still runs on this machine."""
+    found = processes.with_argument(str(directory.absolute()))
+    return any("sbatch" in processes.arguments(process.pid) for several in found.values() for process in several)
 
 
 class SlurmScheduler:
@@ -79,8 +85,15 @@ class SlurmScheduler:
             raise
 
     def poll(self, jobs: Sequence[JobRef]) -> dict[str, JobStatus]:
-        """Return the status by token, with one ``squeue`` for all (and ``sacct`` for those that left it)."""
-        return self._queue.poll(jobs)
+        """Return the status by token, with one ``squeue`` for all (and ``sacct`` for those that left it).
+
+        A submit may outlive the controller that began it, and wait for slurmctld: its job is not absent yet.
+        """
+        statuses = self._queue.poll(jobs)
+        for job in jobs:
+            if job.job_id is None and statuses[job.token].state is JobState.ABSENT and under_way(job.directory):
+                statuses[job.token] = JobStatus(JobState.UNKNOWN, None, "its sbatch still waits for an answer")
+        return statuses
 
     def cancel(self, jobs: Sequence[JobRef]) -> None:
         """Cancel the jobs that carry these tokens. Raises :class:`CancelUnavailable`."""
