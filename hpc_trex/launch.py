@@ -34,6 +34,7 @@ from hpc_trex.models import (
 )
 from hpc_trex.searches import new_name
 from hpc_trex.slurm.containers import check_image
+from hpc_trex.slurm.preflight import check_limits, preflight
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
 from hpc_trex.slurm.scheduler import JobRequest
 from hpc_trex.staging import StagedModel, stage_model
@@ -84,10 +85,11 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
     """Resolve task, profile and model, check them, and return the plan with its worst cost. Creates nothing.
 
     Raises UsageProblem or NotFound naming the option, file or key that is wrong, EnvironmentProblem when a hub model
-    cannot be reached.
+    cannot be reached, SubmitRefused when Slurm would refuse the jobs (asked with ``--test-only``).
     """
     loaded = load_card(options.task)
     profile = _profile(options)
+    check_limits(profile)
     check_image(profile)
     scheduler = make_scheduler(profile)
     if profile.network == "none":
@@ -101,7 +103,8 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
         raise UsageProblem(f"{directory} exists already", hint=f"choose another --name, or: hpc-trex resume {name}")
     first = directory / "nodes" / "0000" / "trials" / "0" / "attempts" / "1"
     request = JobRequest(f"{config.uid}-n0-t0-a1", first, first / "spec.json", JobKind.BASELINE, profile.evaluate)
-    return LaunchPlan(options, config, directory, loaded, model, _lines(config, directory), scheduler.render(request))
+    lines = [*_lines(config, directory), *preflight(profile, directory)]
+    return LaunchPlan(options, config, directory, loaded, model, lines, scheduler.render(request))
 
 
 def _profile(options: LaunchOptions) -> Profile:

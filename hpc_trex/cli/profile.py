@@ -13,6 +13,8 @@ from hpc_trex.cli.lazy import Entry, LazyGroup
     table={
         "list": Entry("profile_list", "List the profiles."),
         "show": Entry("profile_show", "Print one profile as TOML."),
+        "init": Entry("profile_init", "Write a profile of the cluster that you are on."),
+        "check": Entry("profile_check", "Ask Slurm whether it would take a profile's jobs."),
     },
 )
 def command() -> None:

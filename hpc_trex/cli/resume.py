@@ -56,6 +56,10 @@ def command(
     if status.state.value in OVER:
         already_over(paths, status.state.value, words)
         return
+    if config.profile != old.profile:
+        from hpc_trex.slurm.preflight import preflight
+
+        words = [*words, *preflight(config.profile, paths.root)]
     emit("\n".join([f"search {status.search} is {status.state.value}", *words]))
     if dry_run:
         emit("nothing was changed or started (--dry-run)")

@@ -74,6 +74,8 @@ class Profile(Record):
     gpu_type: str | None = None
     mem_request: bool = True
     """False at sites that allot memory by CPU or GPU themselves and refuse ``--mem``."""
+    cpu_request: bool = True
+    """False at sites that allot CPUs by GPU themselves and refuse ``--cpus-per-task`` in GPU jobs."""
     extra: dict[str, str | int | bool] = {}
     """Further sbatch options by their long name, e.g. ``{reservation = "course"}``."""
     signal_seconds: int = Field(default=120, ge=10)

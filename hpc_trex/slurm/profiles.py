@@ -66,6 +66,11 @@ def _problem(path: Path, error: ValidationError) -> UsageProblem:
     """Return the user's error for the first thing that is wrong in a file."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
+    if place.endswith("minutes") and "." in place:
+        return UsageProblem(
+            f"{path}: {place} must be a whole number of minutes from 1, not {first.get('input')!r}",
+            hint="there is no unlimited: such a job never starts before a maintenance (docs/profiles.md)",
+        )
     if first["type"] != "extra_forbidden":
         return UsageProblem(f"{path}: {place}: {first['msg']}, not {first.get('input')!r}", hint="docs/profiles.md")
     key = str(first["loc"][-1])

@@ -46,7 +46,7 @@ def refusal(words: str, code: int, profile: Profile, token: str) -> SubmitRefuse
         return SubmitRefused(
             "sbatch: command not found", hint="run this on a login node of the cluster, or use --profile local"
         )
-    if "submission failed" not in words.lower() and "error" not in words.lower() and "option" not in words.lower():
+    if not any(word in words.lower() for word in ("submission failed", "allocation failure", "error", "option")):
         # No word of Slurm's that we know: it may have taken the job, so it is looked up before anything else.
         return SubmitUnavailable(f"sbatch failed for job {token}: {said}", hint="squeue --me; scontrol ping")
     remedy = next((advice for pattern, advice in _REMEDIES if re.search(pattern, words, re.IGNORECASE)), "")
