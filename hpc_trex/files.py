@@ -10,6 +10,7 @@ import os
 import pwd
 import re
 import secrets
+import stat
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,8 @@ M = TypeVar("M", bound=BaseModel)
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
+#: Of whoever writes into a search that its group shares.
+GROUP_UMASK = 0o007
 #: A temporary file whose maker may live on another machine is believed to be left over after so long.
 LEFT_OVER_SECONDS = 3600.0
 _TEMPORARY = re.compile(r"\..+\.tmp-(?P<machine>[0-9a-f]*)-(?P<pid>\d+)-[0-9a-f]+")
@@ -47,6 +50,15 @@ def user_name() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
+
+
+def umask_of(folder: Path) -> int:
+    """Return the umask of whoever writes into a search: its folder is writable for the group, or private."""
+    try:
+        shared = folder.stat().st_mode & stat.S_IWGRP
+    except OSError:
+        shared = 0
+    return GROUP_UMASK if shared else 0o077
 
 
 def _machine_mark() -> str:

@@ -10,6 +10,7 @@ import glob
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ from hpc_trex.models import (
     SearchConfig,
     TrainConfig,
 )
-from hpc_trex.searches import new_name
+from hpc_trex.searches import new_name, require_safe_place
 from hpc_trex.slurm.containers import check_image
 from hpc_trex.slurm.preflight import check_limits, preflight
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
@@ -99,6 +100,7 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
     name = options.name or (directory.name if directory else new_name(loaded.card.name))
     config = _config(options, name, loaded, profile, model, options.parallel or profile.parallel or scheduler.slots())
     directory = directory or home() / name
+    require_safe_place(directory)
     if directory.exists() and any(directory.iterdir()):
         raise UsageProblem(f"{directory} exists already", hint=f"choose another --name, or: hpc-trex resume {name}")
     first = directory / "nodes" / "0000" / "trials" / "0" / "attempts" / "1"
@@ -244,6 +246,9 @@ def create_search(plan: LaunchPlan) -> SearchPaths:
 
 def _fill(plan: LaunchPlan, paths: SearchPaths) -> None:
     """Write everything that a search has before its first tick."""
+    # With the set-group-ID bit everything below belongs to the folder's group, whoever makes it.
+    share, mode = plan.config.profile.share, stat.S_IMODE(paths.root.stat().st_mode)
+    paths.root.chmod(mode | 0o2770 if share == "group" else mode & ~0o077)
     made = materialise(plan.loaded, paths, drop_overlap=plan.options.drop_overlap)
     write_atomic(paths.config, tomli_w.dumps(plan.config.model_dump(mode="json", exclude_none=True)))
     write_atomic(paths.root / "README.txt", README.format(name=plan.config.name))

@@ -167,8 +167,13 @@ class SearchPaths(NamedTuple):
 
     @property
     def stop_request(self) -> Path:
-        """Written by ``cancel`` and ``pause`` for a running controller."""
+        """Written by ``cancel``, ``pause`` and ``retry`` for a running controller; further ones stand beside it."""
         return self.root / "stop.json"
+
+    @property
+    def trash(self) -> Path:
+        """Where ``gc`` moves what nobody needs; deleted a day later."""
+        return self.root / "trash"
 
     @property
     def card(self) -> Path:
@@ -202,6 +207,10 @@ class SearchPaths(NamedTuple):
 
     def data(self, node: int) -> Path:
         return self.node(node) / "data"
+
+    def packed_logs(self, node: int) -> Path:
+        """The logs of a closed round's jobs, packed by ``gc``; the names inside are relative to the round's folder."""
+        return self.node(node) / "logs.tar.gz"
 
     def attempt(self, node: int, trial: int, attempt: int) -> AttemptPaths:
         """The folder of one job; trial 0 is the round's preparation."""

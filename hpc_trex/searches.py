@@ -6,9 +6,10 @@ A search is a folder with a ``search.toml``. The searches live side by side unde
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 
-from hpc_trex.errors import NotFound
+from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.layout import SearchPaths, home
 from hpc_trex.suggest import did_you_mean
 
@@ -49,6 +50,23 @@ def newest_search() -> SearchPaths:
             f"no search in {home()}", hint="start one with: hpc-trex launch (HPC_TREX_HOME names another folder)"
         )
     return searches[0]
+
+
+def require_safe_place(directory: Path) -> None:
+    """Refuse a folder that other users could swap for their own: one of its parents is writable for all, without sticky bit.
+
+    Jobs run what they find in a search directory. Raises :class:`UsageProblem`.
+    """
+    for folder in (directory, *directory.absolute().parents):
+        try:
+            mode = folder.stat().st_mode
+        except FileNotFoundError:
+            continue
+        if mode & stat.S_IWOTH and (folder == directory or not mode & stat.S_ISVTX):
+            raise UsageProblem(
+                f"every user of this machine may write into {folder}: a search there is not safe",
+                hint=f"choose another folder (HPC_TREX_HOME, --directory), or: chmod o-w {folder}",
+            )
 
 
 def new_name(task: str, root: Path | None = None) -> str:

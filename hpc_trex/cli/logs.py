@@ -10,6 +10,9 @@ from hpc_trex.cli.options import emit_json, json_option, last_option, number_of,
 from hpc_trex.errors import NotFound, UsageProblem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hpc_trex.layout import SearchPaths
     from hpc_trex.models import AttemptView
     from hpc_trex.tree.store import Store
 
@@ -33,7 +36,7 @@ def command(
     lines: int, json: bool,
 ) -> None:  # fmt: skip
     """Print what a job of round NODE wrote."""
-    from hpc_trex.cli.tail import follow_file, tail_lines
+    from hpc_trex.cli.tail import follow_file
     from hpc_trex.layout import AttemptPaths
     from hpc_trex.tree.store import Store
 
@@ -44,19 +47,32 @@ def command(
         job = choose_attempt(reader, number_of(node), trial, attempt)
     files = AttemptPaths(paths.root / job.directory)
     path = files.stderr if stderr else files.stdout
+    lines_shown = log_lines(paths, job.node, path, lines)
     if json:
         place = {"node": job.node, "trial": job.trial, "attempt": job.attempt, "state": job.state.value}
-        emit_json({"search": paths.root.name, **place, "path": str(path), "lines": tail_lines(path, lines)})
+        emit_json({"search": paths.root.name, **place, "path": str(path), "lines": lines_shown})
         return
     click.echo(f"node {job.node} trial {job.trial} attempt {job.attempt} ({job.state.value}): {path}", err=True)
-    if not path.exists() and not follow:
+    if not path.exists() and not lines_shown and not follow:
         waits = job.reason or ("it has not started" if job.host == "" else "it wrote nothing")
         click.echo(f"no output yet: {waits}", err=True)
-    for line in tail_lines(path, lines):
+    for line in lines_shown:
         click.echo(line)
     if follow:
         for line in follow_file(path, over=files.result.exists):
             click.echo(line)
+
+
+def log_lines(paths: SearchPaths, node: int, path: Path, count: int) -> list[str]:
+    """Return the last lines of a log, from the round's archive where ``gc`` has packed it."""
+    from hpc_trex.cli.tail import clean, tail_lines
+    from hpc_trex.report.packed import packed
+
+    raw = None if path.exists() else packed(paths, node, path)
+    if raw is None:
+        return tail_lines(path, count)
+    lines = [clean(line) for line in raw.decode(errors="replace").splitlines()]
+    return lines[-count:] if count else lines
 
 
 def choose_attempt(reader: Store, node: int, trial: int | None, attempt: int | None) -> AttemptView:

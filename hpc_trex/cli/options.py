@@ -6,6 +6,7 @@ Nothing here is imported by ``--help`` of the program, and pydantic only when a 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from hpc_trex.cli.lazy import State
 from hpc_trex.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hpc_trex.layout import SearchPaths
     from hpc_trex.report.look import Look
 
@@ -50,13 +53,22 @@ def reading(function: F) -> F:
     return search_argument(last_option(json_option(function)))
 
 
+def keep_private(folder: Path) -> None:
+    """Let every file that this process makes be readable as the search is: by its owner, or by its group too."""
+    from hpc_trex.files import umask_of
+
+    os.umask(umask_of(folder))
+
+
 def pick(search: str | None, last: bool = False) -> SearchPaths:
     """Return the search that was named; the newest where none was."""
     from hpc_trex.searches import find_search
 
     if search is not None and last:
         raise UsageProblem("give a search or --last, not both")
-    return find_search(search)
+    paths = find_search(search)
+    keep_private(paths.root)
+    return paths
 
 
 def number_of(text: str, what: str = "NODE") -> int:

@@ -14,7 +14,15 @@ from typing import NamedTuple
 
 from hpc_trex.errors import UsageProblem
 from hpc_trex.faults import reach
-from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, write_atomic, write_record
+from hpc_trex.files import (
+    DISK_ERRORS,
+    GROUP_UMASK,
+    disk_problem,
+    sync_folder,
+    umask_of,
+    write_atomic,
+    write_record,
+)
 from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.render import Renderer
 from hpc_trex.ftbench.rows import Row, item_hash
@@ -90,8 +98,9 @@ def _write(card: TaskCard, splits: Splits, work: SearchPaths) -> None:
     hashes = sorted({item_hash(row.prompt) for row in (*splits.dev, *splits.test)})
     write_atomic(work.block, "".join(f"{line}\n" for line in hashes))
     write_record(work.card, card)
-    work.test.parent.mkdir(mode=0o700)
-    write_atomic(work.test, _jsonl(splits.test), mode=0o600)
+    shared = umask_of(work.root) == GROUP_UMASK  # whoever of the group goes on with the search runs its last job
+    work.test.parent.mkdir(mode=0o770 if shared else 0o700)
+    write_atomic(work.test, _jsonl(splits.test), mode=0o660 if shared else 0o600)
 
 
 def _jsonl(rows: list[Row]) -> str:

@@ -10,7 +10,6 @@ import json
 import os
 import resource
 import socket
-import stat
 import time
 import traceback
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from pydantic import ValidationError
 
 from hpc_trex import version
 from hpc_trex.errors import TrexError
-from hpc_trex.files import read_record, write_record
+from hpc_trex.files import read_record, umask_of, write_record
 from hpc_trex.job.child import Child
 from hpc_trex.job.claim import claim, follow
 from hpc_trex.job.conclude import Death, conclude
@@ -43,7 +42,7 @@ def supervise(spec_path: str, signals: StopSignals) -> int:
     """Run the job of ``spec_path`` to its result and return the exit code of :func:`hpc_trex.job.entry.run`."""
     began = time.monotonic()
     path = Path(spec_path).absolute()
-    _set_umask(path.parent)
+    os.umask(umask_of(path.parent))  # private, unless the controller made the folder writable for the group
     try:
         spec = JobSpec.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
@@ -63,15 +62,6 @@ def supervise(spec_path: str, signals: StopSignals) -> int:
         message = f"the supervisor failed: {type(error).__name__}: {error}"
         result = JobResult(token=spec.token, state="failed", failure=FailureClass.ENVIRONMENT, message=message)
     return _publish(paths, _signed(result, spec, seat, began)) if seat.leads else 0
-
-
-def _set_umask(folder: Path) -> None:
-    """Keep the job's files private, unless the controller made the attempt's folder writable for the group."""
-    try:
-        shared = folder.stat().st_mode & stat.S_IWGRP
-    except OSError:  # the spec cannot be read either, which is said next
-        shared = 0
-    os.umask(0o007 if shared else 0o077)
 
 
 def _work(spec: JobSpec, spec_path: Path, paths: AttemptPaths, seat: Seat, signals: StopSignals) -> JobResult:

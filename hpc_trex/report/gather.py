@@ -13,6 +13,7 @@ from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.files import read_record
 from hpc_trex.layout import AttemptPaths, SearchPaths
 from hpc_trex.models import AttemptState, AttemptView, JobResult, LossPoint
+from hpc_trex.report.packed import packed
 from hpc_trex.samples import read_samples
 
 TAIL_BYTES = 6_000
@@ -37,8 +38,21 @@ def log_tail(path: Path) -> str:
             raw = handle.read()
     except FileNotFoundError:
         return ""
+    return shown(raw)
+
+
+def shown(raw: bytes) -> str:
+    """Return the last lines of some output as a terminal would show them."""
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in raw.decode(errors="replace").split("\n")]
     return _ESCAPES.sub("", "\n".join(lines[-TAIL_LINES:])).strip("\n")
+
+
+def _log(search: SearchPaths, attempt: AttemptView, path: Path) -> str:
+    """Return the end of a log, from the round's archive where ``gc`` has packed it."""
+    if path.exists():
+        return log_tail(path)
+    raw = packed(search, attempt.node, path)
+    return "" if raw is None else shown(raw[-TAIL_BYTES:])
 
 
 def thin(curve: Sequence[LossPoint]) -> list[list[float]]:
@@ -91,7 +105,7 @@ def of_attempt(search: SearchPaths, attempt: AttemptView, *, with_logs: bool) ->
     wanted = with_logs or attempt.state is AttemptState.FAILED
     return {
         "curve": thin(result.curve) if result else [],
-        "stdout": log_tail(paths.stdout) if wanted else "",
-        "stderr": log_tail(paths.stderr) if wanted else "",
+        "stdout": _log(search, attempt, paths.stdout) if wanted else "",
+        "stderr": _log(search, attempt, paths.stderr) if wanted else "",
         "bad": bad_cases(paths.samples) if attempt.state is AttemptState.SUCCEEDED else [],
     }

@@ -16,12 +16,14 @@ from hpc_trex.models import (
     NodeState,
     NodeView,
     Score,
+    SearchState,
     StatusView,
     TrialState,
     TrialView,
 )
 from hpc_trex.report.difference import describe_recipe
 from hpc_trex.report.look import PLAIN, Look, duration, number, signed
+from hpc_trex.report.spending import budget_words
 
 #: Levels of the tree that are indented; deeper ones show their depth as a number.
 DEEPEST = 12
@@ -122,6 +124,10 @@ def status_text(status: StatusView, look: Look = PLAIN) -> str:
     if status.noise_sd is not None:
         lines.append(f"noise     standard deviation {number(status.noise_sd)} between seeds")
     lines.append(f"used      {cost_words(status)}")
+    if words := budget_words(status):
+        lines.append(f"budget    {words}")
+    if status.state is SearchState.PAUSED:
+        lines.append(f"go on     hpc-trex resume {status.search}")
     lines += [_job_line(attempt, look) for attempt in status.running]
     return "\n".join(lines)
 

@@ -54,13 +54,22 @@ class TrexExecutor(SlurmExecutor):  # type: ignore[misc]
 
     @staticmethod
     def link_lines(folder: Path) -> str:
-        """Return the shell line by which the job finds the pickle under the name that submitit expects."""
-        quoted = str(folder).replace("'", "'\"'\"'")
-        return f"ln -sfn {_PICKLE} '{quoted}'/\"$SLURM_JOB_ID\"_submitted.pkl"
+        """Return the shell line by which the job finds the pickle under the name that submitit expects.
+
+        Loading a pickle runs what it says: one that belongs to another user (in a folder that a group shares) is refused.
+        """
+        quoted = "'" + str(folder).replace("'", "'\"'\"'") + "'"
+        mine = f"[ -O {quoted}/{_PICKLE} ]"
+        refused = f'echo "hpc-trex: "{quoted}"/{_PICKLE} belongs to another user and is not loaded" >&2'
+        return f'{mine} || {{ {refused}; exit 1; }}; ln -sfn {_PICKLE} {quoted}/"$SLURM_JOB_ID"_submitted.pkl'
 
     def text(self) -> str:
         """Return the batch script."""
         return str(super()._make_submission_file_text(self._submitit_command_str, ""))
+
+    def text_of(self, command: str) -> str:
+        """Return a batch script that runs another command than submitit's (an array's, a controller's)."""
+        return str(super()._make_submission_file_text(command, ""))
 
     def submit_one(self, function: Callable[[str], Any], argument: str) -> str:
         """Submit ``function(argument)`` and return the job id. Raises :class:`SbatchFailed`."""
