@@ -190,7 +190,7 @@ def _pairs(line: str) -> dict[str, str]:
     """Split ``Key=value Key=value``; a value may hold spaces, a key may not."""
     keys = list(_KEY.finditer(line))
     ends = [match.start() for match in keys[1:]] + [len(line)]
-    return {match[1]: line[match.end() : end].strip() for match, end in zip(keys, ends, strict=True)}
+    return {match[1]: line[match.end() : end].strip() for match, end in zip(keys, ends, strict=False)}
 
 
 def _names(text: str) -> tuple[str, ...]:

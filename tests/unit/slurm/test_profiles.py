@@ -16,7 +16,10 @@ from hpc_trex.slurm.profiles import list_profiles, load_profile, make_scheduler
 from hpc_trex.slurm.scheduler import JobRequest
 from hpc_trex.slurm.submitit_backend import SlurmScheduler
 
-SHIPPED = {"local", "testcluster", "testcluster-2proc", "example-gres", "example-gpus-per-node-modules"}
+SHIPPED = {
+    "local", "testcluster", "testcluster-2proc", "example-gres", "example-gpus-per-node-modules", "example-preemptible",
+    "example-in-allocation", "example-pyxis",
+}  # fmt: skip
 
 
 def written(path: Path, text: str) -> Path:
@@ -49,7 +52,9 @@ def test_a_users_file_hides_the_shipped_one_and_a_path_is_taken_as_it_is(tmp_pat
         ('partitoin = "gpu"\n', "unknown key partitoin", "did you mean partition?"),
         ("[train]\nminute = 3\n", "unknown key train.minute", "did you mean minutes?"),
         ("[train]\nzzzzz = 3\n", "unknown key train.zzzzz", "known keys"),
-        ("[train]\nminutes = 0\n", "train.minutes", "docs/profiles.md"),
+        ("[train]\nminutes = 0\n", "train.minutes must be a whole number", "no unlimited"),
+        ('[train]\nminutes = "UNLIMITED"\n', "not 'UNLIMITED'", "docs/profiles.md"),
+        ("[train]\nmem_gb = 0\n", "train.mem_gb", "docs/profiles.md"),
         ('gpu_request = "gpu"\n', "gpu_request", "docs/profiles.md"),
         ("partition = gpu\n", "not valid TOML", "docs/profiles.md"),
         ('[environment]\nHF_TOKEN = "hf_x"\n', "HF_TOKEN looks like a secret", "remove it"),
