@@ -284,19 +284,19 @@ class Controller:
         on_tick: Callable[[TickReport], None],
         *,
         once: bool = False,
-        until: Callable[[int], bool] | None = None,
+        until: Callable[[], bool] | None = None,
     ) -> SearchState:
         """Tick until the search is over or paused (or ``once``, which leaves a paused search paused); ``on_tick`` is told
         of each pass.
 
-        ``until`` is asked after each pass, with the number of live jobs, whether the controller must leave now.
+        ``until`` is asked after each pass whether the controller must leave now.
         Raises EnvironmentProblem or ClusterRefused when the search paused because something must be mended first.
         """
         self.start(wake=not once)
         while True:
             report = self.tick()
             on_tick(report)
-            if report.finished or once or (until is not None and until(report.live)):
+            if report.finished or once or (until is not None and until()):
                 return report.state
             time.sleep(self.profile.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
 

@@ -33,7 +33,7 @@ from hpc_trex.slurm.scheduler import (
 #: What every ``srun`` of ours carries, so that one walk over the processes finds them all.
 MARK = "--comment=hpc-trex-step"
 #: Seconds between two questions for the allocation's remaining time; in between the clock counts.
-ASK_TIME_SECONDS = 300.0
+ASK_TIME_SECONDS = 30.0
 #: So long before its end the allocation takes no further step.
 LAST_SECONDS = 60.0
 
@@ -56,13 +56,14 @@ class StepsScheduler:
         self._end: float | None = None
         self._asked = -math.inf
         self._warned = False
+        self._running: set[str] = set()
 
     # ---- the protocol ---------------------------------------------------------------------------------------------
 
     def submit(self, request: JobRequest) -> str:
         """Start ``srun`` and return ``ALLOCATION.NAME``; the step waits there while the allocation is busy."""
         allocation = self._must_be_inside()
-        left = self.seconds_left()
+        left = self.seconds_left(at_most=1.0)
         if left is not None and left < self._profile.signal_seconds + LAST_SECONDS:
             raise SubmitUnavailable(
                 f"allocation {allocation} ends in {left:.0f} s", hint="go on in the next one: hpc-trex resume"
@@ -100,6 +101,7 @@ class StepsScheduler:
         if not answer.ok:
             return {job.token: JobStatus(JobState.UNKNOWN, job.job_id, answer.words) for job in jobs}
         running = {row.name: row for row in steps.parse_steps(answer.out)}
+        self._running |= running.keys() & {job.token for job in jobs}
         clients = processes.with_argument(MARK)
         statuses = {}
         others = [job for job in jobs if job.token not in running and self._is_elsewhere(job)]
@@ -150,31 +152,35 @@ class StepsScheduler:
 
     # ---- the end of the allocation --------------------------------------------------------------------------------
 
-    def seconds_left(self) -> float | None:
-        """Return how long the allocation lasts still; None where Slurm does not tell or it has no limit."""
+    def seconds_left(self, *, at_most: float = ASK_TIME_SECONDS) -> float | None:
+        """Return how long the allocation lasts still, 0 where it is being ended; None without a limit, or an answer.
+
+        ``at_most``: how old, in seconds, Slurm's last answer may be.
+        """
         now = time.monotonic()
-        if self._allocation and now - self._asked > ASK_TIME_SECONDS:
-            answer = self._ask(("squeue", "-h", "-j", self._allocation, "-o", "%L"))
-            left = steps.parse_duration(answer.out.strip()) if answer.ok else None
+        if self._allocation and now - self._asked > at_most:
+            answer = self._ask(("squeue", "-h", "-j", self._allocation, "-o", "%T|%L"))
             self._asked = now
-            self._end = None if left is None else now + left
+            if answer.ok:
+                state, _, words = answer.out.strip().partition("|")
+                left = steps.parse_duration(words) if state == "RUNNING" else 0.0
+                self._end = None if left is None else now + left
         return None if self._end is None else self._end - now
 
-    def ends_now(self, live: int) -> bool:
+    def ends_now(self) -> bool:
         """Tell whether the controller must leave because the allocation ends; warn the steps in time before.
 
-        ``live``: steps that have not ended yet. Each is sent the warning signal once, saves its checkpoint and ends.
+        Each step that the last poll saw is sent the warning signal once, saves its checkpoint and ends.
         """
         left = self.seconds_left()
         if left is None or left > self._profile.signal_seconds + LAST_SECONDS / 2:
             return False
+        rows = [row for row in steps.parse_steps(self._ask(steps.SQUEUE_STEPS).out) if row.name in self._running]
         if not self._warned:
             self._warned = True
-            answer = self._ask(steps.SQUEUE_STEPS)
-            for row in steps.parse_steps(answer.out):
-                if row.allocation == self._allocation:
-                    self._ask(("scancel", "--signal=USR2", row.step))
-        return live == 0 or left < LAST_SECONDS / 4
+            for row in rows:
+                self._ask(("scancel", "--signal=USR2", row.step))
+        return not rows or left < LAST_SECONDS / 4
 
     # ---- inside ---------------------------------------------------------------------------------------------------
 
