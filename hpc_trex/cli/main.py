@@ -37,6 +37,7 @@ COMMANDS = {
     "db": Entry("db", "Check, rebuild or publish a search's database."),
     "unlock": Entry("unlock", "Remove the lease of a dead controller."),
     "profile": Entry("profile", "The clusters that searches can run on."),
+    "doctor": Entry("doctor", "Check this machine and its cluster before a search."),
     "stage": Entry("stage", "Bring models and data here before the jobs, which are offline."),
     "ftbench": Entry("ftbench", "The built-in tasks."),
     "config": Entry("config", "Where options come from; JSON schemas."),

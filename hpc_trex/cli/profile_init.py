@@ -75,6 +75,6 @@ def summary(made: Draft) -> list[str]:
         f"limits     {profile.max_minutes} minutes a job, arrays up to {profile.max_array or 'unknown'}",
         f"accounting {profile.accounting}; preemption {profile.preemption}",
     ]
-    if choice.facts.max_minutes is None or choice.facts.max_minutes > profile.max_minutes:
+    if choice.facts.max_minutes is None or choice.facts.max_minutes > choice.max_minutes:
         lines.append("note       the partition allows longer jobs; a day at most is asked for (max_minutes)")
     return lines + [f"note       {note}" for note in made.notes]

@@ -96,8 +96,8 @@ def preemptible(survey: Survey, one: PartitionFacts) -> bool:
 def gpus_of(survey: Survey, partition: str) -> int:
     """Return how many whole GPUs a partition's usable nodes have together; its slices where it has no others."""
     groups = [group for group in survey.nodes if group.partition == partition and group.usable]
-    whole = sum(group.nodes * gpu.count for group in groups for gpu in group.gpus if not gpu.is_slice)
-    return whole or sum(group.nodes * gpu.count for group in groups for gpu in group.gpus)
+    whole = sum(group.nodes * gpu.number for group in groups for gpu in group.gpus if not gpu.is_slice)
+    return whole or sum(group.nodes * gpu.number for group in groups for gpu in group.gpus)
 
 
 def for_controller(survey: Survey, choice: Choice) -> list[str]:
@@ -139,7 +139,7 @@ def types_of(survey: Survey, partition: str) -> list[str]:
     for group in survey.nodes:
         if group.partition == partition:
             for gpu in group.gpus:
-                totals[gpu.type] = totals.get(gpu.type, 0) + gpu.count * group.nodes
+                totals[gpu.type] = totals.get(gpu.type, 0) + gpu.number * group.nodes
     return sorted(totals, key=lambda name: -totals[name])
 
 
@@ -157,7 +157,7 @@ def _measured(survey: Survey, found: PartitionFacts, why: str) -> Choice:
     for group in groups:
         for gpu in group.gpus:
             key = (not gpu.is_slice, gpu.type)
-            totals[key] = totals.get(key, 0) + gpu.count * group.nodes
+            totals[key] = totals.get(key, 0) + gpu.number * group.nodes
     if not totals:
         return Choice(found, tuple(groups), None, why)
     _, kind = max(totals, key=lambda key: (key[0], totals[key]))
@@ -167,4 +167,4 @@ def _measured(survey: Survey, found: PartitionFacts, why: str) -> Choice:
 
 
 def _count(group: NodeGroup, gpu: Gres | None) -> int:
-    return sum(one.count for one in group.gpus if gpu is not None and one.type == gpu.type)
+    return sum(one.number for one in group.gpus if gpu is not None and one.type == gpu.type)

@@ -59,7 +59,7 @@ def draft(
         preemption=_preemption(survey, choice),
         accounting=survey.accounting,
         poll_seconds=POLL_SECONDS,
-        **measured,  # type: ignore[arg-type]
+        **measured,
     )
     found = accepted(profile, [row.account for row in survey.associations], ask=ask)
     profile, notes = _others(found.profile, survey, choice, ask)
@@ -75,7 +75,7 @@ def _others(profile: Profile, survey: Survey, choice: rules.Choice, ask: Ask) ->
         profile = profile.model_copy(update={"prepare": with_gpu})
         notes.append("jobs without a GPU are refused here, so [prepare] asks for one")
     for shape in ("prepare", "evaluate"):
-        words = takes(profile, shape, ask=ask)  # type: ignore[arg-type]
+        words = takes(profile, shape, ask=ask)
         if words:
             notes.append(f"[{shape}] is refused still: {words}")
     words = ""
@@ -230,7 +230,7 @@ def _table(survey: Survey) -> list[str]:
     rows = [("partition", "limit", "nodes", "CPUs", "GB", "GPUs a node", "")]
     for one in survey.partitions:
         groups = [group for group in survey.nodes if group.partition == one.name]
-        gpus = {f"{gpu.count} {gpu.type}".strip() for group in groups for gpu in group.gpus}
+        gpus = {f"{gpu.number} {gpu.type}".strip() for group in groups for gpu in group.gpus}
         words = [rules.closed(survey, one), "default" if one.default else ""]
         words += ["preemptible"] if rules.preemptible(survey, one) else []
         rows.append(

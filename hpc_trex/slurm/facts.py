@@ -29,7 +29,7 @@ class Gres(NamedTuple):
     """``gpu``, ``shard``, ``mps``, ..."""
     type: str
     """Empty where the site names none."""
-    count: int
+    number: int
 
     @property
     def is_slice(self) -> bool:
@@ -79,7 +79,7 @@ class NodeGroup(NamedTuple):
     def gpus(self) -> tuple[Gres, ...]:
         """The GPUs of one node, whole ones before slices."""
         return tuple(
-            sorted((one for one in self.gres if one.name == "gpu"), key=lambda one: (one.is_slice, -one.count))
+            sorted((one for one in self.gres if one.name == "gpu"), key=lambda one: (one.is_slice, -one.number))
         )
 
 
