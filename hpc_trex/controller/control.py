@@ -111,7 +111,8 @@ def why_not_retry(tree: TreeReads, request: Request) -> tuple[str, str]:
     """Return why a round, or one trial of it, cannot be run again, and what to do instead; empty when it can."""
     assert request.node is not None
     view = tree.node(request.node)
-    if refusal := _search_refuses(tree, request.node):
+    refusal = _search_refuses(tree, request.node)
+    if refusal[0]:
         return refusal
     if view.state is NodeState.DONE:
         return f"node {view.id} is done: its best trial counts", "retry is for rounds that failed or were cancelled"
@@ -170,18 +171,13 @@ def retry(work: Work, request: Request) -> None:
 
 
 def _half_done(work: Work, request: Request) -> bool:
-    """Tell whether a controller that died has begun with this very request."""
+    """Tell whether a controller that died has begun with this very request: something is open that only a retry opens."""
     assert request.node is not None
     view = work.store.node(request.node)
-    reopened = [
-        trial for trial in view.trials if trial.state is TrialState.PLANNED and _starts_anew(work, trial.trial, view.id)
-    ]
-    return bool(reopened) and (request.trial is None or any(trial.trial == request.trial for trial in reopened))
-
-
-def _starts_anew(work: Work, trial: int, node: int) -> bool:
-    last = _last(work, node, trial)
-    return last is None or last.superseded
+    named = [trial for trial in view.trials if request.trial in (None, trial.trial)]
+    planned = [trial.trial for trial in named if trial.state is TrialState.PLANNED]
+    lasts = [_last(work, view.id, trial) for trial in planned]
+    return any(view.state in FAILED_NODE or (last is not None and last.superseded) for last in lasts)
 
 
 def _reopen_preparation(work: Work, owner: int) -> None:

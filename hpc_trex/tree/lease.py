@@ -12,6 +12,7 @@ and the store asks before each commit.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import os
@@ -157,7 +158,8 @@ class Lease:
                 raise disk_problem(error, self.path) from error
             raise
         finally:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only disk refuses this too, where there is nothing to remove
+                beside.unlink(missing_ok=True)
         return made
 
     def _held(self, found: Found, more: str) -> LeaseHeld:

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import NodeState, PolicySettings
 from hpc_trex.tree import events as ev
-from hpc_trex.tree.check import rebuild
+from hpc_trex.tree.check import _sums, rebuild
 from hpc_trex.tree.policies import POLICIES, NodeStat
 from hpc_trex.tree.store import Store
 from tests.unit.tree.building import MEMORY, add, dump, fail, finish, new_store
@@ -73,6 +73,15 @@ class Tree(RuleBasedStateMachine):
         self.store.record(ev.NodeEnded(node=node, state=NodeState.CANCELLED, charged=True))
         self.lost.add(node)
 
+    @precondition(lambda self: self.charged | self.lost)
+    @rule(data=st.data())
+    def reopened(self, data: st.DataObject) -> None:
+        """``hpc-trex retry``: whatever the end of the round did to the sums is undone."""
+        node = data.draw(st.sampled_from(sorted(self.charged | self.lost)))
+        self.store.record(ev.NodeReopened(node=node))
+        self.charged.discard(node)
+        self.lost.discard(node)
+
     @rule(data=st.data(), score=SCORES)
     def rescored(self, data: st.DataObject, score: float) -> None:
         node = data.draw(st.sampled_from(sorted(self.score)))
@@ -129,6 +138,7 @@ class Tree(RuleBasedStateMachine):
             self.end(node, 0.25)
         assert {stat.pending for stat in self.store.stats()} == {0}
         before, stats = dump(self.store), self.store.stats()
+        assert list(_sums(self.store.db)) == [], "the sums are not what a recount makes them"
         self.store.close()
         rebuild(SearchPaths(self.folder))
         self.store = Store.open(SearchPaths(self.folder))
