@@ -46,6 +46,10 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
         evaluate=config.evaluate,
         seed=config.seed,
         resources=resources_of(work, item.kind),
+        stall_seconds=config.profile.hang_minutes * 60,
+        checkpoint_seconds=config.profile.checkpoint_minutes * 60,
+        idle_gpu_seconds=config.profile.idle_gpu_minutes * 60,
+        idle_gpu_percent=config.profile.idle_gpu_percent,
         cache_dir=str(work.cache),
         container=_container(work),
     )

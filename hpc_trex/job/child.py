@@ -99,6 +99,16 @@ class Child:
         with suppress(psutil.Error):  # it ended meanwhile
             self.peak_gb = max(self.peak_gb, tree_gb(self._handle))
 
+    def dump_stacks(self, *, seconds: float = 1.0) -> None:
+        """Have the workers below print where they stand (SIGQUIT, which faulthandler answers), and pass that on."""
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):  # it ended meanwhile
+                if "hpc_trex.job.worker" in process.cmdline():
+                    process.send_signal(signal.SIGQUIT)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and self._selector.get_map():
+            self.listen(0.1)
+
     def end(self) -> int:
         """Kill whatever is left below this process, read the rest of the output, and return the exit code.
 

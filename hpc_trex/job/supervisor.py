@@ -25,6 +25,7 @@ from hpc_trex.job.claim import claim, follow
 from hpc_trex.job.conclude import Death, conclude
 from hpc_trex.job.files import Outcome, StopRequest, outcome_path
 from hpc_trex.job.fingerprint import code_digest, versions
+from hpc_trex.job.idle import IdleGuard
 from hpc_trex.job.launch import Seat, command, worker_environment
 from hpc_trex.job.memory import oom_kills
 from hpc_trex.job.scratch import scratch
@@ -36,6 +37,8 @@ from hpc_trex.training.say import say
 
 _LOOK_SECONDS = 0.2
 _MEMORY_SECONDS = 1.0
+#: How long the workers may take to end once the outcome is there; a tear-down that hangs must not keep the GPUs.
+_LEAVE_SECONDS = 60.0
 
 
 def supervise(spec_path: str, signals: StopSignals) -> int:
@@ -90,7 +93,7 @@ def _stay(
 ) -> JobResult:
     """See the child to its end, leave nothing of it running, and return what came of it."""
     try:
-        _attend(child, watch, paths, signals)
+        _attend(child, watch, paths, signals, IdleGuard(spec, os.environ, time.monotonic()))
         if not seat.leads:
             _await_leader(paths, watch, signals)
     finally:
@@ -108,10 +111,20 @@ def _other_program(wanted: str) -> str:
     return f"the image holds hpc-trex {version()}, the search is run by {wanted}: build the image anew (containers/README.md)"
 
 
-def _attend(child: Child, watch: Watch, paths: AttemptPaths, signals: StopSignals) -> None:
+def _attend(child: Child, watch: Watch, paths: AttemptPaths, signals: StopSignals, guard: IdleGuard) -> None:
     """Stay with the child until it ends or has to be ended."""
+    try:
+        _stay_with(child, watch, paths, signals, guard)
+    finally:
+        guard.close()
+    if child.exit_code() is None and watch.verdict is not None:
+        child.dump_stacks()  # where it stood, for whoever reads the log
+
+
+def _stay_with(child: Child, watch: Watch, paths: AttemptPaths, signals: StopSignals, guard: IdleGuard) -> None:
     stop = StopRequest(paths)
     beat, phase, sampled = _BeatReader(paths), "starting", 0.0
+    handed_over: float | None = None
     while child.exit_code() is None:
         child.listen(_LOOK_SECONDS)
         now = time.monotonic()
@@ -121,7 +134,12 @@ def _attend(child: Child, watch: Watch, paths: AttemptPaths, signals: StopSignal
         if now - sampled >= _MEMORY_SECONDS:
             sampled = now
             child.sample_memory()
-        action = watch.look(now, signals.received, saves=phase in ("training", "saving"))
+            if handed_over is None and outcome_path(paths).exists():
+                handed_over = now
+        if handed_over is not None and now - handed_over > _LEAVE_SECONDS:
+            say("the work is done, but a process does not end: it is killed", error=True)
+            return
+        action = watch.look(now, signals.received, saves=phase in ("training", "saving"), idle=guard.look(now))
         if action is Action.KILL:
             return
         if action is Action.ASK:

@@ -64,8 +64,10 @@ class Watch:
         """The worker got further."""
         self._progress = now
 
-    def look(self, now: float, received: Sequence[signal.Signals], *, saves: bool) -> Action:
-        """Return what to do. ``saves``: the worker is in a phase that has a checkpoint to write."""
+    def look(self, now: float, received: Sequence[signal.Signals], *, saves: bool, idle: str = "") -> Action:
+        """Return what to do. ``saves``: the worker is in a phase that has a checkpoint to write; ``idle``: why the job
+        is to be ended though nobody asked for it, or nothing.
+        """
         first = self.verdict is None
         if len(received) > self._signals:
             self._signals = len(received)
@@ -74,6 +76,9 @@ class Watch:
                 self._kill_at = min(self._kill_at, now + (SAVE_SECONDS if saves else STOP_SECONDS))
         elif first and now - self._began >= self.limits.total - self.limits.margin:
             self.verdict = self._out_of_time()
+        elif first and idle:
+            self.verdict = Verdict(FailureClass.TIMEOUT, idle)
+            self._kill_at = min(self._kill_at, now + (SAVE_SECONDS if saves else STOP_SECONDS))
         if now - self._progress > self.limits.stall:
             self.verdict = self.verdict or Verdict(
                 FailureClass.TIMEOUT, f"the worker hung: no heartbeat for {self.limits.stall:.0f} s, so it was ended"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -171,6 +173,7 @@ def work(spec: JobSpec, rank: int) -> int:
 
 def main() -> None:
     """Run, then leave without teardown: a communicator or a driver that hangs there would keep the job's GPUs."""
+    faulthandler.register(signal.SIGQUIT, all_threads=True)  # a worker that hangs is asked where it stands
     die_with_parent()
     spec = JobSpec.model_validate_json(Path(sys.argv[1]).read_bytes())
     code = 1

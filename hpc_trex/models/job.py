@@ -84,6 +84,9 @@ class JobSpec(Record):
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     stall_seconds: float = Field(default=1800.0, gt=0)
     """A worker that makes no progress for so long is ended as hung."""
+    idle_gpu_seconds: float = Field(default=0.0, ge=0)
+    """A job whose GPUs all stand below ``idle_gpu_percent`` for so long is ended as idle; 0: never."""
+    idle_gpu_percent: float = 5.0
     checkpoint_seconds: float = Field(default=600.0, gt=0)
     cache_dir: str
     """The user's cache of built-in models and prepared data."""

@@ -93,6 +93,8 @@ class Profile(Record):
     """``PreemptMode`` as ``profile init`` found it; for people."""
     hang_minutes: float = Field(default=30.0, gt=0)
     """A worker that makes no progress for so long is ended as hung."""
+    checkpoint_minutes: float = Field(default=10.0, gt=0)
+    """How often a training saves a checkpoint unasked: what a site that gives no warning may cost."""
     idle_gpu_minutes: float = Field(default=30.0, ge=0)
     """A job whose GPUs all stay below ``idle_gpu_percent`` for so long is ended as idle; 0: never."""
     idle_gpu_percent: float = Field(default=5.0, ge=0, le=100)
