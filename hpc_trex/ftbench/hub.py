@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, NotFound, UsageProblem
+from hpc_trex.layout import staged_folder
 from hpc_trex.models import Source
 
 #: Only data and its description are fetched, never scripts or weights.
@@ -59,13 +60,16 @@ def _snapshot(source: Source) -> Path:
 
     name = f"data set {source.hub} at {(source.revision or '')[:12]}"
     assert source.hub is not None
+    found = local_folder(source)
+    if found is not None:
+        return found
     try:
         folder = snapshot_download(
             source.hub,
             repo_type="dataset",
             revision=source.revision,
             allow_patterns=WANTED,
-            local_files_only=not _reachable(),
+            local_files_only=not reachable(),
         )
     except HFValidationError as error:
         raise UsageProblem(f"{source.hub!r} is no data set id: {error}", hint="an id looks like owner/name") from None
@@ -81,8 +85,7 @@ def _snapshot(source: Source) -> Path:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         raise EnvironmentProblem(
             f"cannot fetch {name}: {_first_line(error)}",
-            hint="fetch it where there is network: "
-            f"hf download --repo-type dataset {source.hub} --revision {source.revision}",
+            hint=f"fetch it where there is network: hpc-trex stage --dataset {source.hub}@{source.revision}",
         ) from None
     path = Path(folder)
     if path.name != source.revision:
@@ -90,7 +93,29 @@ def _snapshot(source: Source) -> Path:
     return path
 
 
-def _reachable() -> bool:
+def local_folder(source: Source) -> Path | None:
+    """Return the folder of the pinned commit that is on this machine: staged, or whole in the Hub client's cache.
+
+    The network is not asked: a commit never changes.
+    """
+    assert source.hub is not None
+    assert source.revision is not None
+    staged = staged_folder("datasets", source.hub, source.revision)
+    if staged is not None:
+        return staged
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            source.hub, repo_type="dataset", revision=source.revision, allow_patterns=WANTED, local_files_only=True
+        )
+    except (HFValidationError, LocalEntryNotFoundError, OSError):
+        return None
+    return Path(folder) if Path(folder).name == source.revision else None
+
+
+def reachable() -> bool:
     """Return whether the Hub answers at all. Its own client tries for half a minute before it gives up."""
     from huggingface_hub import constants
 

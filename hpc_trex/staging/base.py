@@ -11,6 +11,7 @@ from typing import NamedTuple
 from hpc_trex.builtin import BUILTIN_MODELS
 from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, NotFound, UsageProblem
 from hpc_trex.models import digest
+from hpc_trex.staging.manifests import find_staged
 
 BUILTIN = "builtin:"
 
@@ -23,8 +24,11 @@ class StagedModel(NamedTuple):
     digest: str
 
 
-def stage_model(name: str) -> StagedModel:
+def stage_model(name: str, *, network: str = "login") -> StagedModel:
     """Resolve what the user typed after ``--model``: ``builtin:NAME``, a folder, or a hub id (with ``@revision``).
+
+    A hub id that was staged is taken from there, without asking the network; with ``network = "none"`` (the profile's
+    class) it has to be on this machine.
 
     Raises UsageProblem (not a model folder), NotFound (exit 3), CredentialsMissing (exit 4) or EnvironmentProblem
     (no network, exit 8), each in one line.
@@ -36,7 +40,11 @@ def stage_model(name: str) -> StagedModel:
         return _folder(name, folder.absolute())
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise NotFound(f"model folder {name} does not exist", hint="give a folder with config.json, or a hub id")
-    return _hub(name)
+    repository, _, revision = name.partition("@")
+    found = find_staged("models", repository, revision)
+    if found is not None:
+        return _folder(name, found.paths.folder)
+    return _hub(name, local_only=network == "none")
 
 
 def _builtin(name: str) -> StagedModel:
@@ -63,7 +71,7 @@ def _folder(name: str, folder: Path) -> StagedModel:
     return StagedModel(name, str(folder), digest({"config": config.read_text(), "weights": sizes}))
 
 
-def _hub(name: str) -> StagedModel:
+def _hub(name: str, *, local_only: bool) -> StagedModel:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -78,7 +86,9 @@ def _hub(name: str) -> StagedModel:
     repository, _, revision = name.partition("@")
     wanted = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
     try:
-        folder = snapshot_download(repository, revision=revision or None, allow_patterns=wanted, etag_timeout=5)
+        folder = snapshot_download(
+            repository, revision=revision or None, allow_patterns=wanted, etag_timeout=5, local_files_only=local_only
+        )
     except HFValidationError as error:
         raise UsageProblem(f"{name} is neither a folder nor a hub id", hint="e.g. Qwen/Qwen3-1.7B") from error
     except GatedRepoError as error:
@@ -90,6 +100,7 @@ def _hub(name: str) -> StagedModel:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
         raise EnvironmentProblem(
             f"model {repository} is not on this machine and the Hugging Face Hub cannot be reached",
-            hint="run this where there is network, or give a folder: --model PATH",
+            hint=f"where there is network: hpc-trex stage --model {name} --into FOLDER; bring FOLDER here, then: "
+            "export HPC_TREX_STAGE=FOLDER (docs/offline.md)",
         ) from error
     return _folder(name, Path(folder))
