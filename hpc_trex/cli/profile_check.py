@@ -31,12 +31,14 @@ def command(ctx: click.Context, /, *, name: str, json: bool) -> None:
     profile = load_profile(name)
     check_limits(profile)
     check_image(profile)
-    if profile.scheduler != "slurm":
-        rows = {
-            shape: {"verdict": "ok", "says": f"no queue to ask (scheduler = {profile.scheduler})"} for shape in SHAPES
-        }
-    else:
-        rows = {shape: asked(profile, shape) for shape in SHAPES}
+    rows: dict[str, dict[str, str]] = {}
+    for shape in SHAPES:
+        if profile.scheduler != "slurm":
+            rows[shape] = {"verdict": "ok", "says": f"no queue to ask (scheduler = {profile.scheduler})"}
+            continue
+        rows[shape] = asked(profile, shape)
+        if rows[shape]["verdict"] == "silent":
+            raise EnvironmentProblem(f"nothing is proved: {rows[shape]['says']}", hint=rows[shape]["hint"])
     if json:
         emit_json({"profile": profile.name, "shapes": rows})
     else:
@@ -45,11 +47,8 @@ def command(ctx: click.Context, /, *, name: str, json: bool) -> None:
                 f"{row['verdict']:<8} {shape:<10}  {row['says']}"
                 + (f"\n{'':<9}hint: {row['hint']}" if row.get("hint") else "")
             )
-    verdicts = {row["verdict"] for row in rows.values()}
-    if "refused" in verdicts:
+    if any(row["verdict"] == "refused" for row in rows.values()):
         ctx.exit(5)
-    if "silent" in verdicts:
-        raise EnvironmentProblem("Slurm does not answer, so nothing is proved", hint="scontrol ping; try again later")
 
 
 def asked(profile: Profile, shape: Shape) -> dict[str, str]:
