@@ -45,9 +45,13 @@ def worst(resources: Resources) -> Hours:
     return Hours(resources.gpus * hours, cpus(resources) * hours)
 
 
-def fits(work: Work, kind: JobKind) -> bool:
-    """Tell whether one more job of this kind fits under the caps, with the live jobs and the sealed test at their worst."""
-    return not _over(work, worst(resources_of(work, kind)) + _kept(work, kind))
+def fits(work: Work, kind: JobKind, *, beside: int = 0) -> bool:
+    """Tell whether one more job of this kind fits under the caps, with the live jobs and the sealed test at their worst;
+    ``beside``: so many more of its kind that wait for a slot.
+    """
+    one = worst(resources_of(work, kind))
+    jobs = Hours(one.gpu * (1 + beside), one.cpu * (1 + beside))
+    return not _over(work, jobs + _kept(work, kind))
 
 
 def reached(work: Work) -> str:

@@ -38,7 +38,7 @@ def design(work: Work, ready: int) -> int:
         return 0
     added = 0
     while len(work.store.live_attempts()) + ready + added < work.config.parallel:
-        if _no_more_rounds(work) or not budget.fits(work, JobKind.TRAIN):
+        if _no_more_rounds(work) or not budget.fits(work, JobKind.TRAIN, beside=ready + added):
             break
         if not _add_round(work):
             break

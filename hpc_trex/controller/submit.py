@@ -64,6 +64,8 @@ def give_up(work: Work, ready: list[Ready]) -> bool:
             )
         )
         work.say(f"node {trial.node} trial {trial.trial}: given up, {message}")
+    if not work.store.state()[1].startswith(REACHED):
+        work.change_state(SearchState.FINISHING, message)
     return True
 
 

@@ -45,6 +45,7 @@ MIGRATION_SET = "hpc-trex"
 
 def connect(path: Path | str, *, private: bool = False) -> Database:
     """Open a database file. ``private``: nobody else knows it and it may be lost, so nothing is synchronised."""
+    make_as_umask_says(path)
     connection = sqlite3.connect(str(path), timeout=BUSY_SECONDS)
     database = Database(connection, execute_plugins=False)
     connection.execute(f"PRAGMA journal_mode = {'MEMORY' if private else 'DELETE'}")
@@ -52,6 +53,13 @@ def connect(path: Path | str, *, private: bool = False) -> Database:
     connection.execute(f"PRAGMA synchronous = {'OFF' if private else 'FULL'}")
     connection.execute("PRAGMA foreign_keys = ON")
     return database
+
+
+def make_as_umask_says(path: Path | str) -> None:
+    """Make an empty file for SQLite, which would make one that a group that shares the search could not write."""
+    if str(path) != ":memory:":
+        with contextlib.suppress(OSError):  # there already, or what SQLite itself says better
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
 
 
 def migrations() -> Migrations:

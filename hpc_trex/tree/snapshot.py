@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hpc_trex.faults import reach
 from hpc_trex.files import sync_folder, temporary_name
-from hpc_trex.tree.database import flush, readable
+from hpc_trex.tree.database import flush, make_as_umask_says, readable
 from hpc_trex.tree.store import Published
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def publish(store: Store, *, force: bool = False) -> bool:
 
 
 def _copy(store: Store, target: Path) -> None:
+    make_as_umask_says(target)
     connection = sqlite3.connect(target)
     try:
         connection.execute("PRAGMA journal_mode = OFF")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from hpc_trex.controller import Controller
@@ -310,10 +312,8 @@ def test_a_request_that_was_broken_off_anywhere_is_carried_out_by_the_next_contr
 
         with monkeypatch.context() as patch:
             patch.setattr(Store, "record", dying)
-            try:
+            with contextlib.suppress(Killed):
                 controller.ask(request)
-            except Killed:
-                pass
     with Controller(paths) as controller:
         if waiting(paths):
             controller.tick()
