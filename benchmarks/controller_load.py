@@ -1,13 +1,14 @@
 """What the controller costs while many jobs run on a real Slurm, and how full it keeps the slots.
 
-    python benchmarks/controller_load.py [--jobs 200] [--polls 20] [--slots 32] [--rounds 32] [--minutes 3]
+    python benchmarks/controller_load.py [--jobs 200] [--polls 20] [--slots 32] [--rounds 26] [--seconds 30]
+        [--minutes 3]
 
 Starts a test cluster of its own, and runs two searches whose jobs are sleeping shells (tests/noop): a job is real in all but
 the work, and costs nothing once it sleeps.
 
 1. *load*: as many jobs at once as asked for, all running. Then so many ticks in which nothing comes in. An hour is
    computed from them: 120 polls, one every 30 s as on a real site.
-2. *slots*: jobs of 20 s and a poll a second, as a training of ten minutes would meet a poll of 30 s. A slot is busy from the
+2. *slots*: jobs of 30 s and a poll a second, as a training of a quarter of an hour would meet a poll of 30 s. A slot is busy from the
    first to the last file that a job writes, so the starts of Slurm and of srun count as idle. Utilisation is busy slot-seconds
    over granted ones, from the moment when all slots are taken until the last training is submitted.
 
@@ -34,7 +35,7 @@ from tests.noop import noop_profile, noop_search
 
 TRIALS = 5
 POLLS_AN_HOUR = 120
-SLEEP, POLL = 20.0, 1.0
+POLL = 1.0
 
 
 def search(home: Path, name: str, slots: int, rounds: int, seconds: float, counted: list[str]) -> Controller:
@@ -94,9 +95,9 @@ def quiet(controller: Controller, polls: int, counted: list[str], up: int) -> No
     row("`squeue` calls a poll", f"{counted.count('squeue') / polls:.2f}", 1)
 
 
-def slots(home: Path, granted: int, rounds: int, minutes: float) -> None:
-    """Run ``rounds`` rounds of trainings of 20 s in so many slots; print how full these were."""
-    with search(home, "slots", granted, rounds, SLEEP, []) as controller:
+def slots(home: Path, granted: int, rounds: int, seconds: float, minutes: float) -> None:
+    """Run ``rounds`` rounds of trainings of so many seconds in so many slots; print how full these were."""
+    with search(home, "slots", granted, rounds, seconds, []) as controller:
         controller.start()
         began, told, full = time.monotonic(), 0, 0.0
         while not controller.tick().finished and time.monotonic() - began < 60 * minutes:
@@ -135,13 +136,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--polls", type=int, default=20)
     parser.add_argument("--slots", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=26)
+    parser.add_argument("--seconds", type=float, default=30.0, help="of one training of the second part")
     parser.add_argument("--minutes", type=float, default=3.0, help="of each of the two parts, at most")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores; {options}", flush=True)
     with cluster("-n", "4", "-c", "64", "-g", "0") as home:
         load(home, options.jobs, options.polls, options.minutes)
-        slots(home, options.slots, options.rounds, options.minutes)
+        slots(home, options.slots, options.rounds, options.seconds, options.minutes)
 
 
 if __name__ == "__main__":

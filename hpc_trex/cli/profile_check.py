@@ -42,9 +42,9 @@ def command(ctx: click.Context, /, *, name: str, json: bool) -> None:
     if json:
         emit_json({"profile": profile.name, "shapes": rows})
     else:
-        for shape, row in rows.items():
+        for name_of_shape, row in rows.items():
             emit(
-                f"{row['verdict']:<8} {shape:<10}  {row['says']}"
+                f"{row['verdict']:<8} {name_of_shape:<10}  {row['says']}"
                 + (f"\n{'':<9}hint: {row['hint']}" if row.get("hint") else "")
             )
     if any(row["verdict"] == "refused" for row in rows.values()):

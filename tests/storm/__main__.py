@@ -19,14 +19,22 @@ ROUNDS_A_MINUTE = 4.0
 
 
 def storm(
-    home: Path, *, minutes: float, seed: int, accounting: bool = True, pause: float = 6.0, settle: float = 10.0
+    home: Path,
+    *,
+    minutes: float,
+    seed: int,
+    accounting: bool = True,
+    pause: float = 6.0,
+    settle: float = 10.0,
+    longest: int = 40,
 ) -> list[str]:
     """Let a storm blow over searches under ``home`` and return what is wrong behind it.
 
     ``pause``: mean seconds between two blows. ``settle``: minutes after the storm within which the searches must end.
+    ``longest``: seconds of every seventh training; the others take 2 to 12.
     """
     rounds = max(2, round(minutes * ROUNDS_A_MINUTE))
-    with World(home, accounting=accounting, seed=seed, rounds=rounds, parallel=4, partitions=("low", "grace")) as world:
+    with World(home, accounting=accounting, seed=seed, rounds=rounds, longest=longest) as world:
         word = "with" if accounting else "without"
         world.say(f"seed {seed}, {minutes:g} minutes, {word} accounting, {rounds} rounds each, in {home}")
         weather = Weather(world)
@@ -41,13 +49,12 @@ def storm(
 
 
 def _blow(world: World, weather: Weather, minutes: float, pause: float) -> None:
-    end, first = time.monotonic() + 60 * minutes, weather.all_of_them()
+    end = time.monotonic() + 60 * minutes
     next_blow = time.monotonic() + 3
     while time.monotonic() < end:
         world.tend()
         weather.mend()
-        if time.monotonic() >= next_blow:
-            (first.pop() if first else weather.blow)()
+        if time.monotonic() >= next_blow and weather.blow():
             next_blow = time.monotonic() + world.random.uniform(0.3, 1.7) * pause
         time.sleep(0.1)
 

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from tests.storm.world import World
 
@@ -44,24 +43,24 @@ class Weather:
         ]
         if world.accounting:
             self._table.append((2, "slurmdbd down", self._stop_slurmdbd))
+        self._first = self.random.sample(self._table, len(self._table))
 
-    def blow(self) -> None:
-        """Do one thing, if there is something to do it to."""
-        weights = [weight for weight, _, _ in self._table]
-        _, name, act = self.random.choices(self._table, weights)[0]
-        self._act(name, act)
+    def blow(self) -> bool:
+        """Do one thing; return False when there was nothing to do it to. Each kind comes once before chance decides."""
+        if self._first:
+            kind = self._first.pop(0)
+            done = self._act(kind)
+            self._first += [] if done else [kind]
+            return done
+        return self._act(self.random.choices(self._table, [weight for weight, _, _ in self._table])[0])
 
-    def all_of_them(self) -> list[Callable[[], None]]:
-        """Return every blow once, in random order: a short storm has no time to draw each by chance."""
-        table = [partial(self._act, name, act) for _, name, act in self._table]
-        self.random.shuffle(table)
-        return table
-
-    def _act(self, name: str, act: Callable[[], str]) -> None:
+    def _act(self, kind: tuple[int, str, Callable[[], str]]) -> bool:
+        _, name, act = kind
         told = act()
         if told:
             self.blows[name] = self.blows.get(name, 0) + 1
             self.world.say(f"{name}: {told}")
+        return bool(told)
 
     def mend(self, *, everything: bool = False) -> bool:
         """Mend what is due (or all); return whether there is nothing left to mend."""
@@ -128,7 +127,9 @@ class Weather:
 
     def _drain(self) -> str:
         node = self._pick_node()
-        if node is None or self._control("update", f"nodename={node}", "state=drain", "reason=storm"):  # away, perhaps
+        if node is None or not self.world.answers():
+            return ""
+        if self._control("update", f"nodename={node}", "state=drain", "reason=storm"):
             return ""
         self._out.add(node)
         seconds = self.random.uniform(5, 25)
@@ -171,27 +172,30 @@ class Weather:
 
     def _running(self) -> tuple[str, str] | None:
         """Pick a running training; preparations and evaluations are over before one can hit them."""
-        found = sorted(self.world.jobs("R").items())
+        found = sorted(self.world.jobs("R").items()) if self.world.answers() else []
         return self.random.choice(found) if found else None
 
     def _requeue(self) -> str:
+        """Our jobs refuse to be requeued; an administrator can overrule that."""
         picked = self._running()
         if picked is None:
             return ""
         job, name = picked
-        refused = self._control("requeue", job)
-        held = self._control("requeuehold", job)
-        if held:
+        verb = self.random.choice(("requeue", "requeuehold"))
+        refused = self._control(verb, job)
+        if self._control("update", f"JobId={job}", "Requeue=1") or self._control(verb, job):
             return ""
-        seconds = self.random.uniform(1, 8)
-        self._later(seconds, f"{name} released", lambda: self._release(job))
-        return f"{name}; requeue said {refused or 'yes'!r}, requeuehold put it back, held for {seconds:.0f} s"
+        if verb == "requeuehold":
+            self._later(self.random.uniform(1, 8), f"{name} released", lambda: self._release(job))
+        return f"{name}, by {verb}, first refused: {bool(refused)}"
 
     def _release(self, job: str) -> None:
         words = self._control("release", job)
         assert "Unable to contact" not in words, words
 
     def _preempt(self) -> str:
+        if not self.world.answers():
+            return ""
         done = self.world.slurm(
             "sbatch", "--parsable", "-p", "high", "-N", self.random.randint(1, 3), "--exclusive", "-t", "1", "-J", "storm-high",
             "-D", "/", "-o", "/dev/null", "--wrap", f"sleep {self.random.randint(2, 8)}",

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from hpc_trex.layout import SearchPaths
@@ -21,6 +21,8 @@ from tests.noop import noop_profile, noop_search
 from tests.program import start
 
 PYTHON = Path(__file__).parent / "python"
+#: A search in each: their jobs give way to those of ``high``, at once or after a while.
+PARTITIONS = ("low", "grace")
 OVER = (SearchState.DONE, SearchState.FAILED, SearchState.CANCELLED)
 
 
@@ -77,9 +79,7 @@ class Search:
 class World:
     """Everything that can be hit."""
 
-    def __init__(
-        self, home: Path, *, accounting: bool, seed: int, rounds: int, parallel: int, partitions: Sequence[str]
-    ) -> None:
+    def __init__(self, home: Path, *, accounting: bool, seed: int, rounds: int, longest: int) -> None:
         self.random = random.Random(seed)
         self.home = home
         self.accounting = accounting
@@ -94,7 +94,7 @@ class World:
         os.environ["SLURM_CONF"] = str(self.cluster.conf)
         if shutil.which("slurmctld") is None:
             os.environ["PATH"] += ":/usr/sbin"
-        self.searches = [self._search(partition, seed, rounds, parallel) for partition in partitions]
+        self.searches = [self._search(partition, seed, rounds, longest) for partition in PARTITIONS]
 
     def __enter__(self) -> World:
         return self
@@ -104,13 +104,13 @@ class World:
             search.kill(0.0)
         self.cluster.down()
 
-    def _search(self, partition: str, seed: int, rounds: int, parallel: int) -> Search:
+    def _search(self, partition: str, seed: int, rounds: int, longest: int) -> Search:
         profile = noop_profile(
             python=str(PYTHON),
             partition=partition,
             poll_seconds=1.0,
-            parallel=parallel,
-            environment={"TREX_STORM_STARTS": str(self.starts)},
+            parallel=4,
+            environment={"TREX_STORM_STARTS": str(self.starts), "TREX_STORM_LONGEST": str(longest)},
         )
         return Search(noop_search(self.home, profile, name=f"on-{partition}", max_nodes=rounds, trials=3, seed=seed))
 
