@@ -12,6 +12,8 @@ _FOR_NOW = re.compile(
     r"""(?xi)
     unable\ to\ contact | socket\ timed\ out | connection\ (refused|timed\ out|reset) | zero\ bytes\ were\ transmitted
     | communication\ connection\ failure | transport\ endpoint | temporarily | in\ standby\ mode | munge
+    # A client that gets its configuration from slurmctld says so when that one is away; so does one that has none.
+    | establish\ a\ configuration\ source | fetch_config
     | protocol\ authentication\ error | i/o\ error\ writing | unexpected\ message | no\ route\ to\ host
     | (qos|assoc)\w*submit\w*limit | pending\ job\ limit | did\ not\ answer | too\ many\ (pending|queued)
     """

@@ -158,7 +158,7 @@ def test_resume_dry_run_changes_nothing(trex: Trex, make_search: Make) -> None:
     result = trex("resume", "--max-nodes", "20", "--profile", "testcluster", "--dry-run")
     assert result.exit_code == 0, result.output
     assert "max_nodes: 6 -> 20" in result.stdout
-    assert "profile: local -> testcluster" in result.stdout
+    assert "profile: local (local) -> testcluster (slurm)" in result.stdout
     assert paths.events.read_bytes() == before
 
 

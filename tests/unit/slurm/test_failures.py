@@ -120,6 +120,8 @@ def test_a_refusal_for_good_carries_slurms_words_and_the_key(words, code, advice
     [
         ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", 1),
         ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", 1),
+        (("sbatch: error: fetch_config: DNS SRV lookup failed\nsbatch: error: _establish_config_source: failed to fetch "
+         "config\nsbatch: fatal: Could not establish a configuration source"), 1),
         ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", 1),
         (("sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates "
          "accounting/QOS policy (job submit limit, user's size and/or time limits)"), 1),
