@@ -82,7 +82,7 @@ def one_way(*, detach: bool, as_job: bool, in_allocation: bool) -> None:
     if detach + as_job + in_allocation > 1:
         raise UsageProblem(
             "-d, --as-job and --in-allocation are different ways to run the controller: give one",
-            hint="docs/sites.md says which is for which site",
+            hint="docs/long-searches.md says which is for which site",
         )
 
 

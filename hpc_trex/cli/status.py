@@ -1,4 +1,4 @@
-"""``hpc-trex status``: state, scores and cost of one search."""
+"""``hpc-trex status``: state, scores and cost of one search, and why its jobs wait."""
 
 from __future__ import annotations
 
@@ -20,16 +20,20 @@ def command(search: str | None, last: bool, json: bool) -> None:
     from hpc_trex.files import read_record
     from hpc_trex.models import ControllerChain
     from hpc_trex.report.tables import status_text
+    from hpc_trex.slurm.waiting import why_waiting
     from hpc_trex.tree.store import Store
 
     paths = pick(search, last)
     with Store.read(paths) as reader:
-        status = reader.status()
+        status, profile = reader.status(), reader.config.profile
+    waiting = why_waiting(profile, status.running)
     chain = read_record(paths.controller_chain, ControllerChain)
     if json:
-        emit_json(status_json(status) | {"controller": chain.model_dump(mode="json") if chain else None})
+        more = {"controller": chain.model_dump(mode="json") if chain else None}
+        emit_json(status_json(status) | more | {"waiting": [reason._asdict() for reason in waiting]})
         return
-    emit("\n".join([status_text(status, look()), *(controller_lines(chain) if chain else [])]))
+    lines = [f"waits     {reason}" for reason in waiting]
+    emit("\n".join([status_text(status, look()), *lines, *(controller_lines(chain) if chain else [])]))
 
 
 def controller_lines(chain: ControllerChain) -> list[str]:

@@ -1,7 +1,7 @@
 """A folder of the job's own on the node's disk, for everything temporary: made at the start, removed at the end.
 
 Caches that several jobs share on a network disk break: locks do nothing there, and two jobs that build the same data
-set destroy each other's (docs/offline.md).
+set destroy each other's (docs/staging.md).
 """
 
 from __future__ import annotations

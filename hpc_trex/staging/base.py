@@ -101,6 +101,6 @@ def _hub(name: str, *, local_only: bool) -> StagedModel:
         raise EnvironmentProblem(
             f"model {repository} is not on this machine and the Hugging Face Hub cannot be reached",
             hint=f"where there is network: hpc-trex stage --model {name} --into FOLDER; bring FOLDER here, then: "
-            "export HPC_TREX_STAGE=FOLDER (docs/offline.md)",
+            "export HPC_TREX_STAGE=FOLDER (docs/staging.md)",
         ) from error
     return _folder(name, Path(folder))

@@ -1,4 +1,4 @@
-"""Searches inside one allocation: ``srun`` steps, no ``sbatch``; and what follows when it ends (docs/sites.md)."""
+"""Searches inside one allocation: ``srun`` steps, no ``sbatch``; and what follows when it ends (docs/long-searches.md)."""
 
 from __future__ import annotations
 
