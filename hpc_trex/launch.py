@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -211,16 +212,35 @@ sealed/ holds the test rows, which are opened once, for the chosen node.
 
 
 def create_search(plan: LaunchPlan) -> SearchPaths:
-    """Make the search directory: task files, ``search.toml``, an empty tree. All of it, or nothing, whatever happens.
+    """Make the search directory of a plan (see :func:`make_search`).
 
-    It is made beside and renamed, so that a launch that was killed leaves nothing under the search's name. An empty
-    folder that the user made, whose owner and mode may matter, is filled as it stands.
-
-    Raises what ``materialise`` raises for bad data, UsageProblem when another launch was first, EnvironmentProblem when
-    the disk is full.
+    Raises also what ``materialise`` raises for bad data.
     """
-    os.umask(0o007 if plan.config.profile.share == "group" else 0o077)
-    target = plan.directory
+
+    def rows(paths: SearchPaths) -> str:
+        return materialise(plan.loaded, paths, drop_overlap=plan.options.drop_overlap).card_digest
+
+    higher = plan.loaded.card.metric.higher_is_better
+    return make_search(plan.directory, plan.config, rows, base_digest=plan.model.digest, higher_is_better=higher)
+
+
+def make_search(
+    target: Path,
+    config: SearchConfig,
+    task: Callable[[SearchPaths], str],
+    *,
+    base_digest: str,
+    higher_is_better: bool,
+) -> SearchPaths:
+    """Make a search directory: task files, ``search.toml``, an empty tree. All of it, or nothing, whatever happens.
+
+    ``task`` writes the task's files into the folder and returns the card's digest. The folder is made beside and
+    renamed, so that a launch that was killed leaves nothing under the search's name. An empty folder that the user
+    made, whose owner and mode may matter, is filled as it stands.
+
+    Raises UsageProblem when another launch was first, EnvironmentProblem when the disk is full.
+    """
+    os.umask(0o007 if config.profile.share == "group" else 0o077)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         making = target if target.is_dir() else temporary_name(target)
@@ -231,7 +251,14 @@ def create_search(plan: LaunchPlan) -> SearchPaths:
             making.mkdir()
             _sweep_unfinished(target, now=making.stat().st_mtime)
         try:
-            _fill(plan, SearchPaths(making))
+            paths = SearchPaths(making)
+            # With the set-group-ID bit everything below belongs to the folder's group, whoever makes it.
+            share, mode = config.profile.share, stat.S_IMODE(making.stat().st_mode)
+            making.chmod(mode | 0o2770 if share == "group" else mode & ~0o077)
+            created = SearchCreated(
+                config=config, task_digest=task(paths), base_digest=base_digest, higher_is_better=higher_is_better
+            )
+            _fill(paths, created)
             if making is not target:
                 _appear(making, target)
         except BaseException:
@@ -244,20 +271,10 @@ def create_search(plan: LaunchPlan) -> SearchPaths:
     return SearchPaths(target)
 
 
-def _fill(plan: LaunchPlan, paths: SearchPaths) -> None:
-    """Write everything that a search has before its first tick."""
-    # With the set-group-ID bit everything below belongs to the folder's group, whoever makes it.
-    share, mode = plan.config.profile.share, stat.S_IMODE(paths.root.stat().st_mode)
-    paths.root.chmod(mode | 0o2770 if share == "group" else mode & ~0o077)
-    made = materialise(plan.loaded, paths, drop_overlap=plan.options.drop_overlap)
-    write_atomic(paths.config, tomli_w.dumps(plan.config.model_dump(mode="json", exclude_none=True)))
-    write_atomic(paths.root / "README.txt", README.format(name=plan.config.name))
-    created = SearchCreated(
-        config=plan.config,
-        task_digest=made.card_digest,
-        base_digest=plan.model.digest,
-        higher_is_better=plan.loaded.card.metric.higher_is_better,
-    )
+def _fill(paths: SearchPaths, created: SearchCreated) -> None:
+    """Write what a search has, beside its task, before its first tick."""
+    write_atomic(paths.config, tomli_w.dumps(created.config.model_dump(mode="json", exclude_none=True)))
+    write_atomic(paths.root / "README.txt", README.format(name=created.config.name))
     Store.create(paths, created).close()
 
 

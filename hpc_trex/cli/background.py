@@ -7,13 +7,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpc_trex.cli.options import emit
 from hpc_trex.errors import ClusterRefused, EnvironmentProblem, LeaseHeld
+from hpc_trex.slurm.environment import with_this_package
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hpc_trex.layout import SearchPaths
 
 #: How long the new process may take for its first tick (a cold network file system is slow to import from).
@@ -34,7 +36,7 @@ def detached(paths: SearchPaths, options: Sequence[str] = ()) -> int:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=child_environment(),
+            env=with_this_package(os.environ),
         )
     _wait_for_start(paths, process, before)
     name = paths.root.name
@@ -43,15 +45,6 @@ def detached(paths: SearchPaths, options: Sequence[str] = ()) -> int:
         f"watch: hpc-trex status {name}    end: hpc-trex cancel {name}    after a reboot: hpc-trex resume {name} -d"
     )
     return 0
-
-
-def child_environment() -> dict[str, str]:
-    """Return an environment in which the child finds this very package, whatever folder it is started in."""
-    import hpc_trex
-
-    root = str(Path(hpc_trex.__file__).resolve().parent.parent)
-    path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": f"{root}:{path}" if path else root}
 
 
 def _wait_for_start(paths: SearchPaths, process: subprocess.Popen[bytes], before: int) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -30,6 +27,7 @@ def run_controller(
     Jobs go on; ``resume`` finds them. Inside an allocation that ends, the code is that of SIGTERM.
     """
     from hpc_trex.controller import Controller
+    from hpc_trex.controller.signals import Ended, ending_on_signals
     from hpc_trex.report.live import make_view
 
     controller = None
@@ -106,33 +104,6 @@ def say_that_the_allocation_ends(paths: SearchPaths) -> None:
         f"  hpc-trex resume {paths.root} --in-allocation",
         err=True,
     )
-
-
-class Ended(BaseException):
-    """A signal other than Ctrl-C asked the controller to end. Not an Exception: nothing on the way may keep it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.signal = number
-
-
-#: USR1 is what a controller job is warned with before its time limit.
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-
-
-@contextmanager
-def ending_on_signals() -> Iterator[None]:
-    """Turn SIGTERM, SIGHUP and SIGUSR1 into :class:`Ended`, so that the lease is given back."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        raise Ended(number)
-
-    old = {number: signal.signal(number, end) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 def one_tick(paths: SearchPaths) -> tuple[str, list[str]]:

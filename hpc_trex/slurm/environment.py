@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+import hpc_trex
 from hpc_trex.models import Profile, Resources
 from hpc_trex.slurm import containers
 
@@ -62,6 +64,13 @@ def clean_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     for name in dropped_names(given):
         del given[name]
     return given
+
+
+def with_this_package(base: Mapping[str, str]) -> dict[str, str]:
+    """Return ``base`` so that a Python of ours finds this very package, whatever folder it is started in."""
+    root = str(Path(hpc_trex.__file__).resolve().parent.parent)
+    path = base.get("PYTHONPATH")
+    return {**base, "PYTHONSAFEPATH": "1", "PYTHONPATH": f"{root}:{path}" if path else root}
 
 
 def job_variables(profile: Profile, resources: Resources) -> dict[str, str]:

@@ -31,6 +31,9 @@ GRACE = 8.0
 #: A job of another machine whose files have not changed for so long is not running there any more.
 SILENT = 300.0
 
+#: Tells of a job which Slurm job it was started in: an element of a sweep shares its GPUs with nobody.
+ALLOCATION = "HPC_TREX_ALLOCATION"
+
 #: What the interpreter is told; the last word is what a job's process is known by.
 JOB_WORDS = ["-m", "hpc_trex.job"]
 
@@ -150,7 +153,9 @@ class LocalScheduler:
                 hint=f"correct train.gpus_per_node in profile {self._profile.name}",
             )
         running = {process.pid for found in self._running().values() for process in found}
-        given = [processes.variable(pid, "CUDA_VISIBLE_DEVICES") or "" for pid in running]
+        # Every allocation may count its GPUs from 0: only jobs of our own take ours.
+        ours = [pid for pid in running if (processes.variable(pid, ALLOCATION) or "") == _allocation()]
+        given = [processes.variable(pid, "CUDA_VISIBLE_DEVICES") or "" for pid in ours]
         taken = {index for text in given for index in text.split(",")}
         free = [index for index in present if index not in taken]
         if len(free) < wanted:
@@ -158,7 +163,7 @@ class LocalScheduler:
                 f"job {request.token} wants {wanted} GPUs; {len(free)} of {len(present)} are free now",
                 hint="launch with a smaller --parallel",
             )
-        return {"CUDA_VISIBLE_DEVICES": ",".join(free[:wanted])}
+        return {"CUDA_VISIBLE_DEVICES": ",".join(free[:wanted]), ALLOCATION: _allocation()}
 
     # ---- finding --------------------------------------------------------------------------------------------------
 
@@ -194,6 +199,11 @@ class LocalScheduler:
         if leftovers:
             processes.end(leftovers, grace=0.0)
         return JobStatus(JobState.ENDED, job_id, _words(code), host)
+
+
+def _allocation() -> str:
+    """Return the Slurm job that we run in; empty outside of one."""
+    return os.environ.get("SLURM_JOB_ID", "")
 
 
 def _spec(job: JobRef) -> str:

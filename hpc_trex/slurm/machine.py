@@ -36,11 +36,17 @@ def memory_gb(root: Path = _CGROUP) -> float:
 
 
 def gpus(*, ask: Ask = ask) -> list[str]:
-    """Return the indices of the GPUs that we may use: those of nvidia-smi, within our own CUDA_VISIBLE_DEVICES."""
+    """Return the GPUs that we may use: in a Slurm job those it was given, else those of nvidia-smi within our
+    CUDA_VISIBLE_DEVICES.
+
+    What Slurm hands out is taken as it stands, since it may name GPUs otherwise than nvidia-smi counts them (MIG, UUIDs).
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None and "SLURM_JOB_ID" in os.environ:
+        return [name for name in given.split(",") if name]
     answer = ask(("nvidia-smi", "--query-gpu=index", "--format=csv,noheader"))
     present = [line.strip() for line in answer.out.splitlines() if line.strip().isdigit()] if answer.ok else []
-    ours = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return present if ours is None else [index for index in present if index in ours.split(",")]
+    return present if given is None else [index for index in present if index in given.split(",")]
 
 
 def jobs_at_once(resources: Resources, *, ask: Ask = ask) -> int:
