@@ -232,6 +232,11 @@ class ElementPaths(NamedTuple):
         return self.root / "element.json"
 
     @property
+    def cancelled(self) -> Path:
+        """Stands there when a person cancelled the element: ``sweep resume`` passes it over."""
+        return self.root / "cancelled"
+
+    @property
     def log(self) -> Path:
         """Output of an element that runs as a local process; in an array it is :meth:`ArrayPaths.output`."""
         return self.root / "element.log"
