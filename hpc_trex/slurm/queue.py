@@ -1,6 +1,7 @@
 """Ask Slurm about our jobs: one ``squeue`` for all, accounting only for those that are over or gone.
 
-A command that fails makes the jobs ``UNKNOWN``, never ``ABSENT``, and the pause before the next question grows.
+A command that fails makes the jobs ``UNKNOWN``, never ``ABSENT``, and the pause before the next question grows. squeue and
+sacct are given up apart: where only the accounting is away, jobs that squeue still shows go on as ever.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Literal
 
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.slurm import parsing
-from hpc_trex.slurm.commands import NOT_FOUND, Ask, ask
+from hpc_trex.slurm.commands import NOT_FOUND, Answer, Ask, ask
 from hpc_trex.slurm.parsing import Row
 from hpc_trex.slurm.scheduler import JobRef, JobState, JobStatus
 
@@ -27,6 +28,30 @@ CONFIRM_SECONDS = 5.0
 CHUNK = 200
 
 _DAY = datetime.timedelta(days=1)
+
+
+class _BackOff:
+    """How long one command is left alone after it failed; a sacct that hangs would else cost a minute each poll."""
+
+    def __init__(self, first: float, clock: Callable[[], float]) -> None:
+        self._first = first
+        self._clock = clock
+        self._failures = 0
+        self._until = float("-inf")
+        self.trouble = ""
+
+    def may_ask(self) -> bool:
+        return self._clock() >= self._until
+
+    def note(self, answer: Answer) -> bool:
+        """Take an answer into account and tell whether it is one."""
+        if answer.ok:
+            self._failures, self._until = 0, float("-inf")
+            return True
+        self._until = self._clock() + min(self._first * 2**self._failures, self._first * 10, 300.0)
+        self._failures += 1
+        self.trouble = answer.words
+        return False
 
 
 class SlurmQueue:
@@ -44,12 +69,10 @@ class SlurmQueue:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._accounting: bool | None = {"auto": None, "yes": True, "no": False}[accounting]
-        self._first_pause = poll_seconds
         self._ask = ask
         self._clock = clock
-        self._failures = 0
-        self._silent_until = 0.0
-        self._trouble = ""
+        self._squeue = _BackOff(poll_seconds, clock)
+        self._accounts = _BackOff(poll_seconds, clock)
         self._suspects: dict[str, tuple[str, float]] = {}
 
     def poll(self, jobs: Sequence[JobRef]) -> dict[str, JobStatus]:
@@ -58,7 +81,7 @@ class SlurmQueue:
             return {}
         rows = self.rows()
         if rows is None:
-            return {job.token: JobStatus(JobState.UNKNOWN, job.job_id, self._trouble) for job in jobs}
+            return {job.token: JobStatus(JobState.UNKNOWN, job.job_id, self._squeue.trouble) for job in jobs}
         by_token = self._choose(rows, jobs)
         details = self._details(jobs, by_token)
         statuses = {}
@@ -69,18 +92,10 @@ class SlurmQueue:
 
     def rows(self) -> list[Row] | None:
         """Return all jobs of this user; None when Slurm cannot be asked, or was not because it failed just now."""
-        if self._clock() < self._silent_until:
+        if not self._squeue.may_ask():
             return None
         answer = self._ask(SQUEUE)
-        if not answer.ok:
-            pause = min(self._first_pause * 2**self._failures, self._first_pause * 10, 300.0)
-            self._failures += 1
-            self._silent_until = self._clock() + pause
-            self._trouble = answer.words
-            return None
-        self._failures = 0
-        self._silent_until = 0.0
-        return parsing.parse_squeue(answer.out)
+        return parsing.parse_squeue(answer.out) if self._squeue.note(answer) else None
 
     @staticmethod
     def _choose(rows: Sequence[Row], jobs: Sequence[JobRef]) -> dict[str, Row]:
@@ -99,6 +114,8 @@ class SlurmQueue:
         open_questions = [job for job in jobs if job.token not in by_token or _wants_detail(by_token[job.token])]
         if not open_questions:
             return {}
+        if not self._accounts.may_ask():
+            return None
         if not self._has_accounting():
             return {} if self._accounting is False else None
         return self._sacct(open_questions)
@@ -107,10 +124,10 @@ class SlurmQueue:
         """Ask once whether this site keeps accounts; an outage is no answer and is asked again."""
         if self._accounting is None:
             answer = self._ask(("sacct", "-n", "-X", "-P", "-S", "now", "-o", "JobIDRaw"))
-            if answer.ok:
-                self._accounting = True
-            elif answer.code == NOT_FOUND or "accounting storage is disabled" in answer.err.lower():
+            if answer.code == NOT_FOUND or "accounting storage is disabled" in answer.err.lower():
                 self._accounting = False
+            elif self._accounts.note(answer):
+                self._accounting = True
         return bool(self._accounting)
 
     def _sacct(self, jobs: Sequence[JobRef]) -> dict[str, Row] | None:
@@ -121,8 +138,7 @@ class SlurmQueue:
             answer = self._ask(
                 ("sacct", "-n", "-P", "-S", f"{since:%Y-%m-%dT%H:%M:%S}", f"--name={names}", "-o", parsing.SACCT_FORMAT)
             )
-            if not answer.ok:
-                self._trouble = answer.words
+            if not self._accounts.note(answer):
                 return None
             found += parsing.parse_sacct(answer.out)
         return self._choose(found, jobs)
@@ -139,7 +155,7 @@ class SlurmQueue:
         detail = (details or {}).get(job.token)
         if row is None:
             if details is None:
-                return JobStatus(JobState.UNKNOWN, job.job_id, f"not in squeue, and sacct fails: {self._trouble}")
+                return JobStatus(JobState.UNKNOWN, job.job_id, f"not in squeue, and sacct fails: {self._accounts.trouble}")
             if detail is None:
                 return JobStatus(JobState.ABSENT, job.job_id)
             if parsing.job_state(detail.state) is not JobState.ENDED:

@@ -91,7 +91,20 @@ def test_disabled_accounting_is_remembered_but_its_outage_is_not():
     queue = away.queue()
     assert queue.poll([job("t")])["t"].state is JobState.UNKNOWN
     away.answers["sacct"] = "7|TIMEOUT|0:0|n1|t\n"
+    away.now = 30.0
     assert queue.poll([job("t")])["t"].reason == "TIMEOUT"
+
+
+def test_a_sacct_that_answers_nothing_is_left_alone_for_longer_and_longer_while_squeue_is_asked_as_ever():
+    slurm = Slurm(squeue="1|RUNNING|None|n1|a\n", sacct=Answer(124, "", "sacct did not answer within 60 s"))
+    queue = slurm.queue(poll_seconds=10)
+    for second in range(200):
+        slurm.now = float(second)
+        statuses = queue.poll([job("a", "1"), job("gone", "2")])
+        assert statuses["a"].state is JobState.RUNNING
+        assert statuses["gone"].state is JobState.UNKNOWN
+        assert "sacct did not answer" in statuses["gone"].reason
+    assert (slurm.count("sacct"), slurm.count("squeue")) == (5, 200)  # at 0, 10, 30, 70, 150
 
 
 def test_accounting_is_asked_only_about_the_jobs_that_left_the_queue():
