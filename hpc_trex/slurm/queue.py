@@ -155,7 +155,9 @@ class SlurmQueue:
         detail = (details or {}).get(job.token)
         if row is None:
             if details is None:
-                return JobStatus(JobState.UNKNOWN, job.job_id, f"not in squeue, and sacct fails: {self._accounts.trouble}")
+                return JobStatus(
+                    JobState.UNKNOWN, job.job_id, f"not in squeue, and sacct fails: {self._accounts.trouble}"
+                )
             if detail is None:
                 return JobStatus(JobState.ABSENT, job.job_id)
             if parsing.job_state(detail.state) is not JobState.ENDED:
