@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from hpc_trex.models import AttemptState, AttemptView, JobKind, Profile
 from hpc_trex.slurm.commands import Answer
-from hpc_trex.slurm.failures import pending_hint
+from hpc_trex.slurm.failures import _PENDING, pending_hint
 from hpc_trex.slurm.waiting import why_waiting
 
 SLURM = Profile(name="site", scheduler="slurm")
@@ -67,3 +70,9 @@ def test_a_slurm_that_does_not_answer_is_said_and_no_error():
 )  # fmt: skip
 def test_an_account_out_of_hours_is_told_from_one_whose_gpus_are_busy(reason, word):
     assert word in pending_hint(reason)
+
+
+def test_every_reason_that_we_know_is_on_the_troubleshooting_page():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "troubleshooting.md").read_text()
+    rows = re.findall(r"^\| `(.+?)` \| (.+?) \|$", page, re.MULTILINE)
+    assert rows == list(_PENDING)
