@@ -27,6 +27,7 @@ COMMANDS = {
     "show": Entry("show", "One round: plan, recipe, trials and jobs."),
     "logs": Entry("logs", "Output of a job, with -f as it is written."),
     "best": Entry("best", "The best round against the baseline."),
+    "sweep": Entry("sweep", "Many searches as one Slurm array."),
     "wait": Entry("wait", "Block until a search is over; the exit code says its fate."),
     "pause": Entry("pause", "Start no more jobs until resume."),
     "retry": Entry("retry", "Run a failed or cancelled round again."),

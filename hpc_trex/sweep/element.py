@@ -72,6 +72,9 @@ def run_element(paths: SweepPaths, number: int, job: Job, say: Callable[[str], N
     os.umask(0o007 if config.profile.share == "group" else 0o077)
     folder = paths.element(number)
     folder.root.mkdir(parents=True, exist_ok=True)
+    if folder.cancelled.exists():
+        say(f"element {number} of {config.name} was cancelled; this job leaves")
+        return ElementResult(number=number, token=job.token, state="cancelled")
     say(f"element {number} of {config.name}: {describe(config, element)} (job {job.job_id} on {socket.gethostname()})")
     clock = Clock(folder, config, job)
     try:

@@ -17,8 +17,15 @@ from hpc_trex.sweep.records import SweepConfig
 LOOK_SECONDS = 0.2
 
 
-def run_here(paths: SweepPaths, config: SweepConfig, wanted: Sequence[int], say: Callable[[str], None]) -> None:
-    """Run the elements one after the other, or ``throttle`` at once; return when all are over.
+def run_here(
+    paths: SweepPaths,
+    config: SweepConfig,
+    wanted: Sequence[int],
+    say: Callable[[str], None],
+    *,
+    keep: Callable[[], None],
+) -> None:
+    """Run the elements one after the other, or ``throttle`` at once; return when all are over. ``keep`` renews the lease.
 
     Each has a session of its own: Ctrl-C here ends the starting of further elements, never one that runs.
     """
@@ -26,6 +33,8 @@ def run_here(paths: SweepPaths, config: SweepConfig, wanted: Sequence[int], say:
     while waiting or running:
         while waiting and len(running) < (config.throttle or 1):
             number = waiting.pop(0)
+            if paths.element(number).cancelled.exists():
+                continue
             running[number] = _start(paths, config, number)
             say(f"element {number} started (pid {running[number].pid}); log: {paths.element(number).log}")
         for number, process in list(running.items()):
@@ -35,6 +44,7 @@ def run_here(paths: SweepPaths, config: SweepConfig, wanted: Sequence[int], say:
                 left = result(paths, number)
                 fate = "left no result" if left is None else f"{left.state} {left.message}".strip()
                 say(f"element {number} is over: {fate} (exit code {code})")
+        keep()
         time.sleep(LOOK_SECONDS)
 
 

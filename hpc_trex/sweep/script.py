@@ -19,6 +19,7 @@ from hpc_trex.layout import ArrayPaths, AttemptPaths, SweepPaths, cache
 from hpc_trex.models import JobKind, Profile
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.containers import from_environment, interpreter, model_folders, srun_options
+from hpc_trex.slurm.preflight import ask_script
 from hpc_trex.slurm.refusals import refusal
 from hpc_trex.slurm.scheduler import JobRequest, SubmitUnavailable
 from hpc_trex.slurm.submitit_backend import parameters
@@ -96,6 +97,19 @@ def _must_be_plain(folder: Path) -> None:
                 f"{folder} has {name} in it, which Slurm would expand in the names of output files",
                 hint="choose another folder (HPC_TREX_HOME)",
             )
+
+
+def ask_slurm(paths: SweepPaths, config: SweepConfig, *, ask: Ask = ask) -> str:
+    """Ask Slurm whether it would take an element, and return what it says, in a line. Nothing is submitted.
+
+    Raises :class:`SubmitRefused` for what it would refuse; a Slurm that does not answer is told, and no reason to stop.
+    """
+    record = ArrayRecord(number=1, token=f"{config.uid}-a1", elements=(0,))
+    text = render(paths, config, record, Chunk((0,), None, waits=False))
+    try:
+        return f"Slurm says an element {ask_script(text, config.profile, record.token, ask=ask)}"
+    except SubmitUnavailable as error:
+        return f"warning: {error.message}"
 
 
 def sbatch(paths: SweepPaths, profile: Profile, record: ArrayRecord, text: str, *, ask: Ask = ask) -> str:

@@ -63,6 +63,16 @@ def standings(
     return found
 
 
+def from_results(paths: SweepPaths, config: SweepConfig) -> list[Standing]:
+    """Return the elements as their results alone say: for the table, which asks nobody."""
+    found = []
+    for element in config.elements():
+        left = result(paths, element.number)
+        state = ElementState.MISSING if left is None else ElementState(left.state)
+        found.append(Standing(element=element, state=state, result=left))
+    return found
+
+
 def latest_arrays(records: Iterable[ArrayRecord]) -> dict[int, ArrayRecord]:
     """Return the last array that each element was put into; given-up ones do not count."""
     return {number: record for record in records if not record.void for number in record.elements}
