@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command("status", epilog="Example: hpc-trex status listops-1 --json")
 @reading
 def command(search: str | None, last: bool, json: bool) -> None:
-    """Show state, scores and cost of SEARCH (a name or a path; default: the newest)."""
+    """Show state, scores and cost of SEARCH (a name or a path; default: the newest), and why its jobs wait."""
     from hpc_trex.cli.json_views import status_json
     from hpc_trex.files import read_record
     from hpc_trex.models import ControllerChain

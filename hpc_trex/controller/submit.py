@@ -136,7 +136,7 @@ def _hand_over(work: Work, item: Ready, token: str) -> int:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**work.submit_failures)
         work.submit_failures += 1
         work.not_before = time.monotonic() + pause
-        work.note(f"the scheduler takes no jobs now ({error.message}); next try in {pause:.0f} s", item.node)
+        work.note(f"{TAKES_NO_JOBS} ({error.message}); next try in {pause:.0f} s", item.node)
         return 0
     except SubmitRefused as error:
         work.change_state(SearchState.PAUSED, f"the scheduler refused a job: {error.message}")

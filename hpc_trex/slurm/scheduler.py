@@ -14,6 +14,9 @@ from typing import NamedTuple, Protocol
 from hpc_trex.errors import ClusterRefused, TrexError
 from hpc_trex.models import JobKind, Resources
 
+#: How the controller's note of a submit that failed for now begins; ``status`` looks for it.
+TAKES_NO_JOBS = "the scheduler takes no jobs now"
+
 
 class JobRequest(NamedTuple):
     """One job to be started: the fixed entry function is called with the path of ``spec``."""
