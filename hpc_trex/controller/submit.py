@@ -19,7 +19,7 @@ from hpc_trex.errors import ClusterRefused
 from hpc_trex.faults import reach
 from hpc_trex.files import user_name, write_record
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, SearchState, TrialState
-from hpc_trex.slurm.scheduler import JobRequest, SubmitRefused, SubmitUnavailable
+from hpc_trex.slurm.scheduler import TAKES_NO_JOBS, JobRequest, SubmitRefused, SubmitUnavailable
 from hpc_trex.tree.events import AttemptEnded, AttemptIntended, AttemptQueued, TrialEnded
 
 FIRST_PAUSE = 5.0
