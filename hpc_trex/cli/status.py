@@ -20,13 +20,15 @@ def command(search: str | None, last: bool, json: bool) -> None:
     from hpc_trex.files import read_record
     from hpc_trex.models import ControllerChain
     from hpc_trex.report.tables import status_text
+    from hpc_trex.slurm.scheduler import TAKES_NO_JOBS
     from hpc_trex.slurm.waiting import why_waiting
+    from hpc_trex.tree.status import last_note
     from hpc_trex.tree.store import Store
 
     paths = pick(search, last)
     with Store.read(paths) as reader:
-        status, profile = reader.status(), reader.config.profile
-    waiting = why_waiting(profile, status.running)
+        status, profile, refused = reader.status(), reader.config.profile, last_note(reader, TAKES_NO_JOBS)
+    waiting = why_waiting(profile, status.running, refused=refused)
     chain = read_record(paths.controller_chain, ControllerChain)
     if json:
         more = {"controller": chain.model_dump(mode="json") if chain else None}

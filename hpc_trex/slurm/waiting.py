@@ -36,18 +36,26 @@ class Waiting(NamedTuple):
         return f"{count}, {self.reason}" + (f": {self.words}" if self.words else "")
 
 
-def why_waiting(profile: Profile, attempts: Iterable[AttemptView], *, ask: Ask = _QUICK) -> list[Waiting]:
+def why_waiting(
+    profile: Profile, attempts: Iterable[AttemptView], *, refused: str = "", ask: Ask = _QUICK
+) -> list[Waiting]:
     """Return why the jobs that are recorded as waiting do so, by reason: one ``squeue``, and none where no job waits.
 
-    What the answer does not name has begun or is over, and is left out: the controller will see it.
+    What the answer does not name has begun or is over, and is left out: the controller will see it. A job that sbatch
+    did not take is in no queue: ``refused`` is what the controller last noted of such a one.
     """
+    attempts = list(attempts)
     tokens = {item.token for item in attempts if item.state in (AttemptState.INTENT, AttemptState.QUEUED)}
     if profile.scheduler != "slurm" or not tokens:
         return []
     answer = ask(SQUEUE)
     if not answer.ok:
         return [Waiting("Slurm does not answer", answer.words, tuple(sorted(tokens)))]
-    return _by_reason([row for row in parsing.parse_squeue(answer.out) if row.name in tokens])
+    rows = [row for row in parsing.parse_squeue(answer.out) if row.name in tokens and not parsing.never_ran(row)]
+    known = {row.name for row in rows}
+    missing = [item.token for item in attempts if item.state is AttemptState.INTENT and item.token not in known]
+    unsent = [Waiting("not submitted yet", refused, tuple(missing))] if missing and refused else []
+    return _by_reason(rows) + unsent
 
 
 def _by_reason(rows: Sequence[parsing.Row]) -> list[Waiting]:

@@ -50,6 +50,13 @@ def status(tree: TreeReads) -> StatusView:
     )
 
 
+def last_note(tree: TreeReads, start: str) -> str:
+    """Return the newest note that begins with ``start``; empty where there is none."""
+    query = "SELECT text FROM notes WHERE substr(text, 1, ?) = ? ORDER BY id DESC LIMIT 1"
+    row = tree.db.conn.execute(query, [len(start), start]).fetchone()
+    return str(row[0]) if row else ""
+
+
 def _best(
     tree: TreeReads, node: int, baseline: BestView | None, test: Score | None, trial: int | None = None
 ) -> BestView | None:

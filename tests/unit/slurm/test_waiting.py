@@ -63,6 +63,14 @@ def test_a_slurm_that_does_not_answer_is_said_and_no_error():
     assert str(found).startswith("1 job, Slurm does not answer: slurm_load_jobs error: Unable to contact")
 
 
+def test_a_job_that_sbatch_did_not_take_is_in_no_queue_and_is_told_with_what_was_noted():
+    slurm = Slurm(Answer(0, "1|PENDING|Priority||a\n2|RUNNING|None|n1|b\n3|FAILED|BadConstraints||c\n", ""))
+    intents = [attempt(token, AttemptState.INTENT) for token in "abc"]
+    *_, told = why_waiting(SLURM, intents, refused="no more jobs: QOSMaxSubmit", ask=slurm)
+    assert (str(told), told.jobs) == ("1 job, not submitted yet: no more jobs: QOSMaxSubmit", ("c",))
+    assert [one.reason for one in why_waiting(SLURM, intents, ask=slurm)] == ["Priority"]
+
+
 @pytest.mark.parametrize(
     ("reason", "word"),
     [("AssocGrpGRESMinutes", "used up"), ("AssocGrpCPUMinutesLimit", "used up"), ("AssocGrpBillingMinutes", "used up"),
