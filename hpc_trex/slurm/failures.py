@@ -83,7 +83,8 @@ def classify(status: JobStatus, log_tail: str = "", exit_code: int | None = None
 
 
 def _by_exit(code: int | None, signal: int | None, status: JobStatus) -> tuple[FailureClass, str]:
-    if "JobLaunchFailure" in status.reason or signal == 53:
+    # A batch script that is killed (9) has JobLaunchFailure for a reason too, though it was launched.
+    if signal == 53 or ("JobLaunchFailure" in status.reason and signal != 9):
         text = "Slurm could not open the job's output files; is the search's folder visible on the compute nodes?"
         return FailureClass.ENVIRONMENT, _sentence(text, status)
     if code in {126, 127}:

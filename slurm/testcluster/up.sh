@@ -27,12 +27,12 @@ mkdir -p "$1"
 use_state "$1"
 shift
 shape="$*"
-nodes=4 cpus=16 gpus=8 mem=64000 port='' accounting=1 memory_polling='' task_plugin=task/none
+nodes=4 cpus=16 gpus=8 mem=64000 port='' accounting=1 memory_polling='' sampling=30 task_plugin=task/none
 while getopts n:c:g:m:p:AoO option; do
   case $option in
   n) nodes=$OPTARG ;; c) cpus=$OPTARG ;; g) gpus=$OPTARG ;; m) mem=$OPTARG ;; p) port=$OPTARG ;;
   A) accounting='' ;;
-  o) memory_polling=JobAcctGatherParams=OverMemoryKill ;;
+  o) memory_polling=JobAcctGatherParams=OverMemoryKill sampling=1 ;;
   O) task_plugin=task/cgroup ;;
   *) usage ;;
   esac
@@ -103,7 +103,7 @@ render() { # render NAME: NAME.in with its @...@ filled in
     -e "s|@CTLD_PORT@|$port|g; s|@DBD_PORT@|$((port + 1))|g; s|@SLURMD_PORTS@|[$((port + 11))-$((port + 10 + nodes))]|g" \
     -e "s|@NODES@|$nodes|g; s|@CPUS@|$cpus|g; s|@MEM@|$mem|g; s|@MEM_PER_CPU@|$((mem / cpus))|g" \
     -e "s|@GRES@|$gres|g; s|@LAST_GPU@|$((gpus - 1))|g; s|@COMMUNICATION@|$(communication_line)|g" \
-    -e "s|@MEMORY_POLLING@|$memory_polling|g; s|@TASK_PLUGIN@|$task_plugin|g; s|@ACCOUNTING@|$(accounting_lines)|g" \
+    -e "s|@MEMORY_POLLING@|$memory_polling|g; s|@SAMPLING@|$sampling|g; s|@TASK_PLUGIN@|$task_plugin|g; s|@ACCOUNTING@|$(accounting_lines)|g" \
     "$here/$1.in" >"$STATE/etc/$1"
 }
 

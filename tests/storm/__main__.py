@@ -33,7 +33,7 @@ def storm(
     ``pause``: mean seconds between two blows. ``settle``: minutes after the storm within which the searches must end.
     ``longest``: seconds of every seventh training; the others take 2 to 12.
     """
-    rounds = max(2, round(minutes * ROUNDS_A_MINUTE))
+    rounds = max(3, round(minutes * ROUNDS_A_MINUTE))
     with World(home, accounting=accounting, seed=seed, rounds=rounds, longest=longest) as world:
         word = "with" if accounting else "without"
         world.say(f"seed {seed}, {minutes:g} minutes, {word} accounting, {rounds} rounds each, in {home}")
@@ -49,9 +49,11 @@ def storm(
 
 
 def _blow(world: World, weather: Weather, minutes: float, pause: float) -> None:
+    """Blow for so many minutes, and longer, up to twice, while a kind of blow has found nothing to hit yet."""
     end = time.monotonic() + 60 * minutes
+    latest = end + 60 * minutes
     next_blow = time.monotonic() + 3
-    while time.monotonic() < end:
+    while (now := time.monotonic()) < end or (weather.missing and now < latest and not world.over()):
         world.tend()
         weather.mend()
         if time.monotonic() >= next_blow and weather.blow():
@@ -64,7 +66,7 @@ def _settle(world: World, weather: Weather, minutes: float) -> None:
     while time.monotonic() < end:
         mended = weather.mend(everything=True)
         world.tend()
-        if mended and all(search.over() for search in world.searches):
+        if mended and world.over():
             return
         time.sleep(0.3)
 

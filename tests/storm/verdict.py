@@ -43,7 +43,8 @@ def _of_search(world: World, search: Search) -> Iterator[str]:
     yield from _starts(world, search, Counter(attempt.token for attempt in attempts))
     for trial in trials:
         mine = [item for item in attempts if (item.node, item.trial) == (trial.node, trial.trial)]
-        wrong = _wrong_end(trial, mine, world.cancelled) or _wrong_result(trial, mine)
+        data = {item.token for item in attempts if (item.node, item.trial) == (trial.node, 0)}
+        wrong = _wrong_end(trial, mine, world.cancelled, data) or _wrong_result(trial, mine)
         if wrong:
             yield f"{name} node {trial.node} trial {trial.trial} {wrong}"
     tests = sum(trial.kind is JobKind.TEST for trial in trials)
@@ -66,11 +67,14 @@ def _starts(world: World, search: Search, tokens: Counter[str]) -> Iterator[str]
             yield f"{token} was started {times} times and is recorded {tokens[token]} times"
 
 
-def _wrong_end(trial: TrialView, mine: list[AttemptView], cancelled: set[str]) -> str:
-    """Return what is wrong with the state that a trial came to; empty for nothing."""
+def _wrong_end(trial: TrialView, mine: list[AttemptView], cancelled: set[str], data: set[str]) -> str:
+    """Return what is wrong with the state that a trial came to; empty for nothing.
+
+    ``data``: the jobs that prepared the round's data; one that a person cancels takes its round's trials with it.
+    """
     if trial.state in (TrialState.PLANNED, TrialState.ACTIVE):
         return f"is still {trial.state.value}"
-    if trial.state is TrialState.CANCELLED and not {item.token for item in mine} & cancelled:
+    if trial.state is TrialState.CANCELLED and not ({item.token for item in mine} | data) & cancelled:
         return f"is cancelled, but nobody asked for that: {trial.message}"
     if trial.state is TrialState.FAILED and not {item.failure for item in mine} <= WEATHER:
         return f"failed, though only the weather was bad: {trial.failure} {trial.message}"

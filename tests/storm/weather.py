@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.storm.world import World
+from tests.storm.world import TRIALS, World
 
 NODES = tuple(f"trex{number}" for number in range(1, 5))
 #: Nodes that may be out of service at once.
@@ -53,6 +53,11 @@ class Weather:
             self._first += [] if done else [kind]
             return done
         return self._act(self.random.choices(self._table, [weight for weight, _, _ in self._table])[0])
+
+    @property
+    def missing(self) -> list[str]:
+        """Kinds of blow that have not fallen yet."""
+        return [name for _, name, _ in self._first]
 
     def _act(self, kind: tuple[int, str, Callable[[], str]]) -> bool:
         _, name, act = kind
@@ -210,8 +215,9 @@ class Weather:
         return f"{picked[1]} within 30 s"
 
     def _scancel(self) -> str:
+        """A person cancels a trial or the data of a round; the baseline and the sealed test would end the search, by design."""
         picked = self._running()
-        if picked is None:
+        if picked is None or not re.search(rf"-n[1-9]\d*-t[0-{TRIALS}]-", picked[1]):
             return ""
         self.world.cancelled.add(picked[1])
         done = self.world.slurm("scancel", picked[0])

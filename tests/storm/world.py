@@ -23,6 +23,8 @@ from tests.program import start
 PYTHON = Path(__file__).parent / "python"
 #: A search in each: their jobs give way to those of ``high``, at once or after a while.
 PARTITIONS = ("low", "grace")
+#: Trials of a round; the sealed test comes after them.
+TRIALS = 3
 OVER = (SearchState.DONE, SearchState.FAILED, SearchState.CANCELLED)
 
 
@@ -112,7 +114,9 @@ class World:
             parallel=4,
             environment={"TREX_STORM_STARTS": str(self.starts), "TREX_STORM_LONGEST": str(longest)},
         )
-        return Search(noop_search(self.home, profile, name=f"on-{partition}", max_nodes=rounds, trials=3, seed=seed))
+        return Search(
+            noop_search(self.home, profile, name=f"on-{partition}", max_nodes=rounds, trials=TRIALS, seed=seed)
+        )
 
     def say(self, line: str) -> None:
         """Tell what happened, and when."""
@@ -125,6 +129,10 @@ class World:
             told = search.tend(time.monotonic())
             if told:
                 self.say(told)
+
+    def over(self) -> bool:
+        """Tell whether all searches are at their end."""
+        return all(search.over() for search in self.searches)
 
     def slurm(self, *command: object) -> subprocess.CompletedProcess[str]:
         """Run one of Slurm's commands as an administrator would; in a storm it may fail."""

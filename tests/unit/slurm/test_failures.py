@@ -38,6 +38,7 @@ from hpc_trex.slurm.scheduler import JobState, JobStatus, SubmitRefused, SubmitU
         ("FAILED 1:0", "", F.ENVIRONMENT),
         ("FAILED 9:0", "", F.LOST),
         ("FAILED 0:9", "", F.LOST),
+        ("FAILED 0:9 (JobLaunchFailure)", "", F.LOST),  # the batch script was killed
         ("COMPLETED", "", F.LOST),
         ("ENDED (exit code unknown: an earlier controller started it)", "", F.ENVIRONMENT),
     ],
