@@ -1,9 +1,9 @@
 """What the controller costs while many jobs run on a real Slurm, and how full it keeps the slots.
 
     python benchmarks/controller_load.py [--jobs 200] [--polls 20] [--slots 32] [--rounds 26] [--seconds 30]
-        [--minutes 3]
+        [--minutes 3] [--only load|slots]
 
-Starts a test cluster of its own, and runs two searches whose jobs are sleeping shells (tests/noop): a job is real in all but
+Starts a test cluster of its own for each of two searches whose jobs are sleeping shells (tests/noop): a job is real in all but
 the work, and costs nothing once it sleeps.
 
 1. *load*: as many jobs at once as asked for, all running. Then so many ticks in which nothing comes in. An hour is
@@ -75,7 +75,6 @@ def load(home: Path, jobs: int, polls: int, minutes: float) -> None:
         filled, spent = time.monotonic() - began, sum(cpu_seconds()) - before
         quiet(controller, polls, counted, up)
         row(f"to design, submit and see running {up} jobs", f"{spent:.1f} CPU-s, {filled:.0f} s by the clock", "-")
-        controller.cancel()
 
 
 def quiet(controller: Controller, polls: int, counted: list[str], up: int) -> None:
@@ -139,10 +138,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=26)
     parser.add_argument("--seconds", type=float, default=30.0, help="of one training of the second part")
     parser.add_argument("--minutes", type=float, default=3.0, help="of each of the two parts, at most")
+    parser.add_argument("--only", choices=["load", "slots"], help="one of the two parts")
     options = parser.parse_args()
     print(f"{os.cpu_count()} cores; {options}", flush=True)
-    with cluster("-n", "4", "-c", "64", "-g", "0") as home:
-        load(home, options.jobs, options.polls, options.minutes)
+    shape = ("-n", "4", "-c", "64", "-g", "0")
+    if options.only != "slots":
+        with cluster(*shape) as home:
+            load(home, options.jobs, options.polls, options.minutes)
+    if options.only == "load":
+        return
+    with cluster(*shape) as home:  # another: Slurm is busy for a while with the end of so many jobs
         slots(home, options.slots, options.rounds, options.seconds, options.minutes)
 
 
