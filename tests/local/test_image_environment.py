@@ -99,5 +99,6 @@ def test_the_script_builds_the_program_from_a_copy_of_the_checkout_without_priva
     assert sorted(path.name for path in (shipped / "containers").iterdir()) == sorted(
         path.name for path in FOLDER.iterdir()
     )
+    assert os.access(shipped / "containers" / "install.sh", os.X_OK)
     assert not list(shipped.rglob("private.toml"))
     assert not list(tmp_path.glob("source/dist"))
