@@ -44,7 +44,7 @@ def _of_search(world: World, search: Search) -> Iterator[str]:
     for trial in trials:
         mine = [item for item in attempts if (item.node, item.trial) == (trial.node, trial.trial)]
         data = {item.token for item in attempts if (item.node, item.trial) == (trial.node, 0)}
-        wrong = _wrong_end(trial, mine, world.cancelled, data) or _wrong_result(trial, mine)
+        wrong = wrong_end(trial, mine, world.cancelled, data) or _wrong_result(trial, mine)
         if wrong:
             yield f"{name} node {trial.node} trial {trial.trial} {wrong}"
     tests = sum(trial.kind is JobKind.TEST for trial in trials)
@@ -67,7 +67,7 @@ def _starts(world: World, search: Search, tokens: Counter[str]) -> Iterator[str]
             yield f"{token} was started {times} times and is recorded {tokens[token]} times"
 
 
-def _wrong_end(trial: TrialView, mine: list[AttemptView], cancelled: set[str], data: set[str]) -> str:
+def wrong_end(trial: TrialView, mine: list[AttemptView], cancelled: set[str], data: set[str]) -> str:
     """Return what is wrong with the state that a trial came to; empty for nothing.
 
     ``data``: the jobs that prepared the round's data; one that a person cancels takes its round's trials with it.
