@@ -1,6 +1,8 @@
 # Sourced by up.sh, down.sh and node.sh: what they share about one test cluster's state directory.
 # shellcheck shell=bash
 
+HOSTS_LOCK=/tmp/hpc-trex-testcluster.hosts.lock # /etc/hosts is one for all clusters of the machine
+
 use_state() { # use_state DIR: make DIR the cluster that the rest of the script talks to
   STATE=$(cd "$1" && pwd) || exit 2
   export SLURM_CONF=$STATE/etc/slurm.conf

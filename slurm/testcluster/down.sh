@@ -45,8 +45,11 @@ stop_nodes() { # all at once, then wait for each
 
 forget_host_names() {
   [ "$(id -u)" = 0 ] && grep -q "# testcluster $STATE\$" /etc/hosts 2>/dev/null || return 0
-  grep -v "# testcluster $STATE\$" /etc/hosts >"$STATE/run/hosts.new"
-  cat "$STATE/run/hosts.new" >/etc/hosts # not mv: in a container the file is a mount
+  {
+    flock 8 # a cluster that starts meanwhile would lose its line
+    grep -v "# testcluster $STATE\$" /etc/hosts >"$STATE/run/hosts.new"
+    cat "$STATE/run/hosts.new" >/etc/hosts # not mv: in a container the file is a mount
+  } 8>>"$HOSTS_LOCK"
 }
 
 remove_cgroups() { # made by Slurm with up.sh -O

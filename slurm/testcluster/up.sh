@@ -4,7 +4,7 @@
 #   up.sh STATE [-n NODES=4] [-c CPUS=16] [-g GPUS=8] [-m MEM_MB=64000] [-p PORT] [-A] [-o|-O]
 #
 #   -n -c -g -m   nodes, and what each of them pretends to have
-#   -p            first of NODES + 12 ports; default: the ones it had, else the first free ones from 26817
+#   -p            first of NODES + 12 ports; default: the ones it had, if free, else the first free ones from 26817
 #   -A            no accounting: no slurmdbd, no MariaDB; sacct then fails, as at sites that disable it
 #   -o            end steps over their --mem by polling: the job is FAILED 0:9
 #   -O            let the kernel do it (root, cgroup v1): the job is OUT_OF_MEMORY
@@ -55,14 +55,30 @@ wait_for() { # wait_for SECONDS WHAT COMMAND...
   done
 }
 
+ports_free() { # ports_free BASE
+  local i
+  for ((i = 0; i < nodes + 12; i++)); do ! port_open $(($1 + i)) || return 1; done
+}
+
+daemons_up() { # does any of this cluster run? Then the open ports are its own
+  local file
+  for file in "$STATE"/run/slurm*.pid; do ! alive "$file" slurm || return 0; done
+  return 1
+}
+
 choose_port() { # clusters side by side keep apart by a hundred
-  local base i
-  if [ -n "$port" ]; then return; fi
-  if [ -s "$STATE/etc/port" ]; then port=$(cat "$STATE/etc/port") && return; fi
-  for ((base = 26817; base < 32000; base += 100)); do
-    for ((i = 0; i < nodes + 12; i++)); do ! port_open $((base + i)) || continue 2; done
-    port=$base
+  local base
+  if [ -n "$port" ]; then
+    daemons_up || ports_free "$port" || die "something listens on a port from $port to $((port + nodes + 11)) already: choose another -p"
     return
+  fi
+  # A cluster that was stopped for a while may find that another has its ports now.
+  if [ -s "$STATE/etc/port" ]; then
+    port=$(cat "$STATE/etc/port")
+    if daemons_up || ports_free "$port"; then return; fi
+  fi
+  for ((base = 26817; base < 32000; base += 100)); do
+    ! ports_free $base || { port=$base && return; }
   done
   die "no free ports from 26817 on"
 }
@@ -136,8 +152,11 @@ ENV
 
 name_hosts() { # a rendezvous goes by host name (trex1:PORT)
   [ "$(id -u)" = 0 ] || return 0
-  grep -q "# testcluster $STATE\$" /etc/hosts ||
-    echo "$addr $(seq -s ' ' -f 'trex%.0f' 1 "$nodes") # testcluster $STATE" >>/etc/hosts
+  {
+    flock 8
+    grep -q "# testcluster $STATE\$" /etc/hosts ||
+      echo "$addr $(seq -s ' ' -f 'trex%.0f' 1 "$nodes") # testcluster $STATE" >>/etc/hosts
+  } 8>>"$HOSTS_LOCK"
 }
 
 # ---- daemons ------------------------------------------------------------------------------------------------------
