@@ -16,7 +16,7 @@ from hpc_trex.errors import ClusterRefused, TrexError
 from hpc_trex.files import read_record, write_record
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import JobKind, Profile, Resources
-from hpc_trex.slurm.failures import pending_hint
+from hpc_trex.slurm.failures import classify, pending_hint
 from hpc_trex.slurm.scheduler import JobRef, JobRequest, JobState, JobStatus, SubmitUnavailable
 from hpc_trex.slurm.submitit_backend import SlurmScheduler
 from hpc_trex.tree.lease import Lease
@@ -129,24 +129,25 @@ def _why(job: JobRef, status: JobStatus, wait: float) -> Check:
         return warning(
             NAME, found + (f" ({words})" if words else ""), "ask again with a longer --wait, or with --no-job"
         )
-    tail = _tail(job.directory)
+    log = _log(job.directory)
     if status.state is JobState.ENDED:
-        found = f"job {job.job_id} ended without a word: {status.reason or 'COMPLETED'}{tail}"
-        return failure(
-            NAME, found, f"jobs would end so too: does a compute node see {job.directory.parent}, and the interpreter?"
-        )
-    found = f"job {job.job_id} gave no answer: {status.state.value} {status.reason}{tail}"
+        remedy = f"jobs would end so too: does a compute node see {job.directory.parent}, and the interpreter?"
+        return failure(NAME, classify(status, log)[1] + _end_of(log), remedy)
+    found = f"job {job.job_id} gave no answer: {status.state.value} {status.reason}{_end_of(log)}"
     return warning(NAME, found.strip(), "squeue --me; ask again with a longer --wait")
 
 
-def _tail(folder: Path) -> str:
-    paths = AttemptPaths(folder)
-    for path in (paths.stderr, paths.stdout):
+def _log(folder: Path) -> str:
+    paths, text = AttemptPaths(folder), ""
+    for path in (paths.stdout, paths.stderr):
         with contextlib.suppress(OSError):
-            lines = [line.strip() for line in path.read_text(errors="replace").splitlines() if line.strip()]
-            if lines:
-                return f"; its output ends with: {lines[-1][:200]}"
-    return "; no output was seen"
+            text += path.read_text(errors="replace")
+    return text
+
+
+def _end_of(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    return f"; its output ends with: {lines[-1][:200]}" if lines else "; no output was seen"
 
 
 def judge_disks(facts: node.Facts) -> list[Check]:

@@ -68,6 +68,7 @@ def test_an_interpreter_that_is_not_on_the_compute_node_is_a_failure(tmp_path):
     path = small(tmp_path / "broken.toml", 'python = "/no/such/python"')
     found = examined("--profile", path, code=8)
     assert found["probe job"]["verdict"] == "failure"
+    assert "a command is missing on the node" in found["probe job"]["found"]
     assert "/no/such/python" in found["probe job"]["found"]
 
 
