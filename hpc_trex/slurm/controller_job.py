@@ -12,6 +12,7 @@ import shlex
 import sys
 
 from hpc_trex.errors import ClusterRefused
+from hpc_trex.faults import reach
 from hpc_trex.files import read_record, write_atomic, write_record
 from hpc_trex.layout import AttemptPaths, SearchPaths
 from hpc_trex.models import ControllerChain, ControllerRun, JobKind, Profile, SearchConfig
@@ -78,7 +79,9 @@ def submit_controller(paths: SearchPaths, config: SearchConfig, *, after: str | 
     paths.controller.mkdir(exist_ok=True)
     script = paths.controller / "job.sbatch"
     write_atomic(script, render(paths, config, after), mode=0o600)
+    reach("submit/before", controller_name(config))
     answer = ask(("sbatch", "--parsable", str(script)))
+    reach("submit/after", controller_name(config))
     said = f"{answer.err}\n{answer.out}".strip()
     if not answer.ok:
         raise refusal(said, answer.code, config.profile, controller_name(config))

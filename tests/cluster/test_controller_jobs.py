@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from hpc_trex.cli.as_job import submitted
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import ControllerChain, SearchState
 from hpc_trex.tree.store import Store
+from tests.cluster.test_exactly_once import die_until_done, kinds
 from tests.noop import noop_profile, noop_search
 from tests.program import assert_whole, status, trex, wait_until
 
@@ -93,6 +95,17 @@ def test_cancel_ends_controller_jobs_that_only_wait(search):
     trex("cancel", paths.root)
     wait_until(lambda: not queue(paths), seconds=PATIENCE, what="an empty queue")
     assert state(paths) is SearchState.CANCELLED
+
+
+def test_a_death_around_the_submit_of_a_controller_job_leaves_one_in_the_queue(search, tmp_path):
+    paths, ledger = search(changes={"extra": {"begin": "now+1hour"}}), tmp_path / "ledger"
+    with Store.read(paths) as store:
+        config = store.config
+    die_until_done(ledger, lambda: submitted(paths, config))
+    assert {"submit/before", "submit/after", "file/before", "file/after"} <= set(kinds(ledger))
+    assert [job for job, _ in controllers(paths)] == [chain(paths).next_job]
+    trex("cancel", paths.root)
+    wait_until(lambda: not queue(paths), seconds=PATIENCE, what="an empty queue")
 
 
 def test_a_site_that_refuses_sbatch_from_a_job_is_told_and_the_search_goes_on(search, tmp_path, monkeypatch):
