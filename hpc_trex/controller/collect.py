@@ -8,10 +8,10 @@ from hpc_trex.controller import charges
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.leftovers import sweep_attempt
 from hpc_trex.files import read_record
-from hpc_trex.models import AttemptState, AttemptView, FailureClass, Heartbeat, JobResult
+from hpc_trex.models import AttemptState, AttemptView, FailureClass, Heartbeat, JobResult, TrialState, TrialView
 from hpc_trex.slurm.failures import classify
 from hpc_trex.slurm.scheduler import JobRef, JobState, JobStatus
-from hpc_trex.tree.events import AttemptEnded, AttemptQueued, AttemptRunning
+from hpc_trex.tree.events import AttemptEnded, AttemptQueued, AttemptRunning, TrialEnded
 
 #: A job that is over without a result is believed to be so after this many looks in a row that agree.
 AGREEING_LOOKS = 2
@@ -124,7 +124,8 @@ def _record_live(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
 def _record_lost(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     """Record a job that ended, or vanished, without a result."""
     paths = work.attempt_paths(attempt)
-    failure, message = classify(status, _tail(paths.stdout) + _tail(paths.stderr))
+    begun = paths.started.exists() or paths.stdout.exists() or paths.stderr.exists()
+    failure, message = classify(status, _tail(paths.stdout) + _tail(paths.stderr), begun=begun)
     beat = read_record(paths.heartbeat, Heartbeat)
     charge = charges.without_result(work, attempt, failure)
     sweep_attempt(paths)
@@ -157,6 +158,17 @@ def _tail(path: object) -> str:
             return handle.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
+
+
+def trial_cancelled(trial: TrialView, message: str) -> TrialEnded:
+    """Return the event of a trial that nobody will run any more."""
+    return TrialEnded(
+        node=trial.node,
+        trial=trial.trial,
+        state=TrialState.CANCELLED,
+        failure=FailureClass.CANCELLED,
+        message=message,
+    )
 
 
 def presumed_gone(work: Work, attempt: AttemptView, message: str) -> AttemptEnded:

@@ -61,10 +61,17 @@ _SLURM_SAYS = re.compile(r"exceeded memory limit|DUE TO (PREEMPTION|TIME LIMIT|N
 _EXIT = re.compile(r"(?P<code>\d+):(?P<signal>\d+)")
 
 
-def classify(status: JobStatus, log_tail: str = "", exit_code: int | None = None) -> tuple[FailureClass, str]:
+#: A cancel by a person's own number; root's is that of Slurm's daemons too, and without accounting there is none.
+_BY_A_PERSON = re.compile(r"by [1-9]\d*")
+
+
+def classify(
+    status: JobStatus, log_tail: str = "", exit_code: int | None = None, *, begun: bool = True
+) -> tuple[FailureClass, str]:
     """Return why a job without a result is over, with one sentence for a person.
 
-    ``log_tail`` is the end of its output; ``exit_code`` is used where ``status.reason`` holds none.
+    ``log_tail`` is the end of its output; ``exit_code`` is used where ``status.reason`` holds none. ``begun``: its output
+    files are there, which the node makes before it runs the script.
     """
     if status.state is JobState.ABSENT:
         return FailureClass.LOST, _sentence("the scheduler no longer knows the job, and it left no result", status)
@@ -72,6 +79,10 @@ def classify(status: JobStatus, log_tail: str = "", exit_code: int | None = None
     if word in _STATES:
         failure, text = _STATES[word]
         return failure, _sentence(text, status)
+    if word == "CANCELLED" and status.host and not begun and not _BY_A_PERSON.search(status.reason):
+        # After a crash slurmctld gives numbers again that jobs still have which it forgot. The node refuses the second
+        # job of a number, and cancels it where it may not be requeued.
+        return FailureClass.LOST, _sentence("it was taken back before the node had begun with it", status)
     if word == "CANCELLED" and not _SLURM_SAYS.search(log_tail):
         return FailureClass.CANCELLED, _sentence("it was cancelled", status)
     code, signal = _exit_of(status.reason, exit_code)

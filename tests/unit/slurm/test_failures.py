@@ -50,6 +50,23 @@ def test_an_ended_job_without_a_result_has_its_class(reason, log, failure):
     assert "on n1" in message
 
 
+@pytest.mark.parametrize(
+    ("reason", "host", "begun", "failure"),
+    [
+        ("CANCELLED by 0", "n1", False, F.LOST),
+        ("CANCELLED 0:15", "n1", False, F.LOST),  # squeue and scontrol do not say by whom
+        ("CANCELLED by 1000", "n1", False, F.CANCELLED),
+        ("CANCELLED by 0", "n1", True, F.CANCELLED),
+        ("CANCELLED by 0", "", False, F.CANCELLED),  # it was still waiting
+    ],
+)
+def test_a_job_that_slurm_itself_took_back_before_the_node_began_is_lost_and_not_cancelled(
+    reason, host, begun, failure
+):
+    """Seen when slurmctld, killed, had forgotten a job that still ran, and gave its number to the next one."""
+    assert classify(JobStatus(JobState.ENDED, "5", reason, host), begun=begun)[0] is failure
+
+
 def test_the_line_of_the_log_that_decided_is_quoted():
     log = "step 1\ntorch.OutOfMemoryError: CUDA out of memory. Tried 2 GiB\nbye\n"
     assert "Tried 2 GiB" in classify(JobStatus(JobState.ENDED, "5", "FAILED 1:0"), log)[1]
