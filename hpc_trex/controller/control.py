@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from hpc_trex.controller.collect import cancelled, collect
+from hpc_trex.controller.collect import cancelled, collect, trial_cancelled
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.requests import Request
 from hpc_trex.errors import UsageProblem
 from hpc_trex.faults import reach
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, NodeState, SearchState, TrialState
 from hpc_trex.slurm.scheduler import JobRef
-from hpc_trex.tree.events import NodeReopened, TrialEnded, TrialReopened
+from hpc_trex.tree.events import NodeReopened, TrialReopened
 from hpc_trex.tree.reads import TreeReads
 
 OVER = (SearchState.DONE, SearchState.FAILED, SearchState.CANCELLED)
@@ -43,15 +43,7 @@ def cancel(work: Work, request: Request) -> None:
     _end_jobs(work, nodes)
     for trial in work.store.trials(TrialState.PLANNED, TrialState.ACTIVE):
         if nodes is None or trial.node in nodes:
-            work.record(
-                TrialEnded(
-                    node=trial.node,
-                    trial=trial.trial,
-                    state=TrialState.CANCELLED,
-                    failure=FailureClass.CANCELLED,
-                    message=BY_USER,
-                )
-            )
+            work.record(trial_cancelled(trial, BY_USER))
 
 
 def _end_jobs(work: Work, nodes: Collection[int] | None) -> list[AttemptView]:

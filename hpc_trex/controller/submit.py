@@ -12,7 +12,7 @@ import time
 
 from hpc_trex.controller.advance import Ready
 from hpc_trex.controller.budget import REACHED, cpus, fits, too_small, worst
-from hpc_trex.controller.collect import AGREEING_LOOKS
+from hpc_trex.controller.collect import AGREEING_LOOKS, trial_cancelled
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.spec import folders_of, job_spec, resources_of
 from hpc_trex.errors import ClusterRefused
@@ -20,7 +20,7 @@ from hpc_trex.faults import reach
 from hpc_trex.files import user_name, write_record
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, SearchState, TrialState
 from hpc_trex.slurm.scheduler import TAKES_NO_JOBS, JobRequest, SubmitRefused, SubmitUnavailable
-from hpc_trex.tree.events import AttemptEnded, AttemptIntended, AttemptQueued, TrialEnded
+from hpc_trex.tree.events import AttemptEnded, AttemptIntended, AttemptQueued
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
@@ -54,15 +54,7 @@ def give_up(work: Work, ready: list[Ready]) -> bool:
         work.change_state(SearchState.PAUSED, f"{message}; resume with a larger cap to have the sealed test")
         return True
     for trial in work.store.trials(TrialState.PLANNED, TrialState.ACTIVE):
-        work.record(
-            TrialEnded(
-                node=trial.node,
-                trial=trial.trial,
-                state=TrialState.CANCELLED,
-                failure=FailureClass.CANCELLED,
-                message=message,
-            )
-        )
+        work.record(trial_cancelled(trial, message))
         work.say(f"node {trial.node} trial {trial.trial}: given up, {message}")
     if not work.store.state()[1].startswith(REACHED):
         work.change_state(SearchState.FINISHING, message)
