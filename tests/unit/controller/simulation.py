@@ -33,6 +33,7 @@ class Cluster:
         self.refuse_next = ""  # "before" or "after": the next submit fails before or after the job was taken
         self.deaf = False  # polls answer UNKNOWN
         self.cancelled: set[str] = set()  # jobs that a person ended with scancel
+        self.taken_back: set[str] = set()  # jobs that root or Slurm itself ended
 
     def submit(self, request: JobRequest) -> str:
         if self.refuse_next == "before":
@@ -55,6 +56,8 @@ class Cluster:
             if job.token in self.live
             else JobStatus(JobState.ENDED, f"id-{job.token}", "CANCELLED by 1000")
             if job.token in self.cancelled
+            else JobStatus(JobState.ENDED, f"id-{job.token}", "CANCELLED by 0", "sim")
+            if job.token in self.taken_back
             else JobStatus(JobState.ABSENT)
             for job in jobs
         }

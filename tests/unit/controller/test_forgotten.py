@@ -44,6 +44,22 @@ def test_a_forgotten_job_that_beats_is_waited_for_and_its_result_counts(search, 
         assert all(item.attempt == 1 for item in controller.store.attempts())
 
 
+@pytest.mark.parametrize(("begun", "failure"), [(False, FailureClass.LOST), (True, FailureClass.CANCELLED)])
+def test_a_job_that_slurm_took_back_before_it_began_is_tried_again_and_one_that_had_begun_is_not(
+    search, cluster, begun, failure
+):
+    with Controller(search(max_nodes=1)) as controller:
+        request = forgotten(controller, cluster)
+        cluster.taken_back.add(request.token)
+        if begun:
+            (request.directory / "job.err").write_text("slurmstepd: error: *** JOB 5 ON sim CANCELLED AT 2026 ***")
+        for _ in range(collect.AGREEING_LOOKS):
+            controller.tick()
+        attempts = controller.store.attempts()
+        assert attempts[0].failure is failure
+        assert len(attempts) == (1 if begun else 2)
+
+
 def test_a_forgotten_job_whose_heart_stands_still_is_lost_and_its_half_files_go(search, cluster, monkeypatch):
     monkeypatch.setattr(collect, "SILENT_SECONDS", 0.0)
     with Controller(search(max_nodes=1)) as controller:
