@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,13 +64,20 @@ def point_to(patch: pytest.MonkeyPatch, conf: Path) -> None:
         patch.setenv("PATH", os.environ["PATH"] + ":/usr/sbin")
 
 
-@pytest.fixture(scope="session")
-def testcluster() -> Iterator[TestCluster]:
-    """Four nodes of 16 CPUs and 8 pretended GPUs, with accounting; SLURM_CONF and PATH lead to it."""
-    cluster = TestCluster()
+@contextmanager
+def started(*options: str) -> Iterator[TestCluster]:
+    """Start a cluster by up.sh with these options, lead SLURM_CONF and PATH to it, and delete it at the end."""
+    cluster = TestCluster(*options)
     try:
         with pytest.MonkeyPatch.context() as patch:
             point_to(patch, cluster.conf)
             yield cluster
     finally:
         cluster.down()
+
+
+@pytest.fixture(scope="session")
+def testcluster() -> Iterator[TestCluster]:
+    """Four nodes of 16 CPUs and 8 pretended GPUs, with accounting; SLURM_CONF and PATH lead to it."""
+    with started() as cluster:
+        yield cluster

@@ -11,7 +11,7 @@ import pytest
 
 from hpc_trex.models import SearchState
 from hpc_trex.slurm.profiles import load_profile
-from tests.cluster.conftest import TestCluster, point_to
+from tests.cluster.conftest import started
 from tests.noop import finish, noop_profile, noop_search
 from tests.program import environment, trex
 
@@ -61,14 +61,9 @@ def test_init_writes_into_the_site_folder_where_there_is_one_and_a_search_runs_o
 
 
 def test_a_site_without_accounting_is_found_out(tmp_path, monkeypatch):
-    cluster = TestCluster("-A", "-g", "0")
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            point_to(patch, cluster.conf)
-            assert "partition open to you shows GPUs" in trex("profile", "init", "--name", "bare").stdout
-            trex("profile", "check", "./bare.toml")
-    finally:
-        cluster.down()
+    with started("-A", "-g", "0"):
+        assert "partition open to you shows GPUs" in trex("profile", "init", "--name", "bare").stdout
+        trex("profile", "check", "./bare.toml")
     profile = load_profile(tmp_path / "bare.toml")
     assert (profile.accounting, profile.gpus_on_a_node, profile.train.gpus_per_node) == ("no", 0, 0)
 
