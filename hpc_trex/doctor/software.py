@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 
 from hpc_trex.doctor.check import Check, failure, ok, warning
+from hpc_trex.job import fingerprint
 from hpc_trex.slurm.commands import Ask, ask
 
 PACKAGES = ("hpc-trex", "submitit", "torch", "transformers", "flash-attn")
@@ -42,13 +41,7 @@ print(json.dumps(found))
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of our packages, read without importing them."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return fingerprint.versions(PACKAGES)
 
 
 def check_versions(*, ask: Ask = ask, slurm: bool = False) -> Check:

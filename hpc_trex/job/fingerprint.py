@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -24,10 +25,10 @@ PACKAGES = (
 _HEAD = 1 << 20
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that make a result, read without importing them."""
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the versions of Python and of packages (default: those that make a result), read without importing them."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in packages:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -37,7 +37,7 @@ ARROWS = {
     "config": GROUND,
     "controller": {"agents", "slurm", "report", "tree", "ftbench"} | GROUND,
     "launch": {"controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
-    "doctor": {"slurm", "tree", "staging"} | GROUND,
+    "doctor": {"slurm", "job", "tree", "staging"} | GROUND,
     "sweep": {"launch", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "cli": {
         "doctor", "sweep", "launch", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config",
