@@ -114,10 +114,10 @@ def server_now(path: Path) -> float:
 
 def disk_problem(error: OSError, path: Path) -> EnvironmentProblem:
     """Return the user's error for a write that the disk refused (exit code 8)."""
-    return EnvironmentProblem(
-        f"cannot write {path}: {error.strerror}",
-        hint="make room (df -h, quota -s), then: hpc-trex resume",
-    )
+    hint = "make room (df -h, quota -s), then: hpc-trex resume"
+    if error.errno == errno.EROFS:
+        hint = "choose another folder (--directory, HPC_TREX_HOME); one that was writable before: wait, then hpc-trex resume"
+    return EnvironmentProblem(f"cannot write {path}: {error.strerror}", hint=hint)
 
 
 def write_atomic(path: Path, data: bytes | str, *, mode: int | None = None) -> None:

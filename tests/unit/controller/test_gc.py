@@ -280,5 +280,6 @@ def test_on_a_read_only_disk_nothing_can_be_moved_but_looked_at(finished, disk):
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     seen = gc.look(paths, keep=3, at_once=False)
     assert not seen.empty
-    with pytest.raises(EnvironmentProblem, match="Read-only"):
+    with pytest.raises(EnvironmentProblem, match="Read-only") as caught:
         gc.clean(paths, seen, keep=3, at_once=False)
+    assert "choose another folder" in caught.value.hint
