@@ -43,3 +43,15 @@ def drive(paths: SearchPaths, cluster: Cluster, *, passes: int = 200) -> Control
             return controller
         cluster.finish_all()
     raise AssertionError(f"not over after {passes} passes: {report}")
+
+
+def until(controller: Controller, cluster: Cluster, wanted: Callable[[], object], passes: int = 100) -> None:
+    """Tick, and let every job finish, until ``wanted`` says so."""
+    for _ in range(passes):
+        if wanted():
+            return
+        assert not controller.tick().finished, "over before the moment that the test is about"
+        if wanted():
+            return
+        cluster.finish_all()
+    raise AssertionError("it never came")

@@ -13,20 +13,8 @@ from hpc_trex.models import AttemptState, FailureClass, JobKind, NodeState, Sear
 from hpc_trex.tree.check import check
 from hpc_trex.tree.events import NodeAdded, NodeEnded, Note
 from hpc_trex.tree.store import Store
-from tests.unit.controller.conftest import drive
+from tests.unit.controller.conftest import drive, until
 from tests.unit.controller.simulation import Killed
-
-
-def until(controller, cluster, wanted, passes=100):
-    """Tick, and let every job finish, until ``wanted`` says so."""
-    for _ in range(passes):
-        if wanted():
-            return
-        assert not controller.tick().finished, "over before the moment that the test is about"
-        if wanted():
-            return
-        cluster.finish_all()
-    raise AssertionError("it never came")
 
 
 def trains(controller):

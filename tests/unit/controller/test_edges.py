@@ -23,19 +23,7 @@ from hpc_trex.models import (
 from hpc_trex.slurm.scheduler import CancelUnavailable
 from hpc_trex.tree.check import check
 from hpc_trex.tree.events import NodeAdded, TrialAdded
-from tests.unit.controller.conftest import drive
-
-
-def run_until(controller, cluster, wanted, passes=100):
-    """Tick, and let every job finish, until ``wanted`` says so."""
-    for _ in range(passes):
-        if wanted():
-            return
-        assert not controller.tick().finished, "over before the moment that the test is about"
-        if wanted():
-            return
-        cluster.finish_all()
-    raise AssertionError("the moment did not come")
+from tests.unit.controller.conftest import drive, until
 
 
 def with_gpus(config, minutes=60, **budget):
@@ -150,14 +138,14 @@ def test_cancelling_a_round_spares_the_round_that_shares_its_data_and_trial(sear
     paths = search(parallel=1, max_nodes=2)
     with Controller(paths) as controller:
         controller.start()
-        run_until(controller, cluster, lambda: any(a.kind is JobKind.PREPARE for a in controller.store.live_attempts()))
+        until(controller, cluster, lambda: any(a.kind is JobKind.PREPARE for a in controller.store.live_attempts()))
         twin = twin_of(controller, 1)
         assert controller.store.node(twin).data_from == 1
         assert controller.store.trial(twin, 1).reused_from == (1, 1)
         controller.cancel(1)
         assert controller.store.node(1).state is NodeState.CANCELLED
         assert controller.store.node(twin).state is NodeState.PENDING
-        run_until(controller, cluster, lambda: controller.store.node(twin).state is not NodeState.PENDING)
+        until(controller, cluster, lambda: controller.store.node(twin).state is not NodeState.PENDING)
         view = controller.store.node(twin)
         assert view.state is NodeState.DONE
         assert [trial.state for trial in view.trials[:2]] == [TrialState.DONE, TrialState.DONE]
@@ -167,7 +155,7 @@ def test_a_round_that_a_cancel_ends_with_a_score_is_read_by_the_researcher(searc
     paths = search(parallel=2)
     with Controller(paths) as controller:
         controller.start()
-        run_until(controller, cluster, lambda: sum("-n1-t" in token for token in cluster.live) == 2)
+        until(controller, cluster, lambda: sum("-n1-t" in token for token in cluster.live) == 2)
         cluster.finish(next(token for token in cluster.live if "-n1-t1-" in token))
         controller.tick()
         controller.cancel(1)
@@ -180,7 +168,7 @@ def test_a_raised_cap_on_rounds_wakes_a_search_that_was_finishing(search, cluste
     paths = search(max_nodes=1)
     with Controller(paths) as controller:
         controller.start()
-        run_until(controller, cluster, lambda: controller.store.state()[0] is SearchState.FINISHING)
+        until(controller, cluster, lambda: controller.store.state()[0] is SearchState.FINISHING)
         config = controller.store.config
     more = config.model_copy(update={"budget": config.budget.model_copy(update={"max_nodes": 3})})
     with Controller(paths, config=more) as controller:
@@ -232,7 +220,7 @@ def test_a_cancelled_job_is_charged_for_the_time_it_ran(search, cluster):
         config = with_gpus(controller.store.config)
     with Controller(paths, config=config) as controller:
         controller.start()
-        run_until(controller, cluster, lambda: any(a.gpus for a in controller.store.live_attempts()))
+        until(controller, cluster, lambda: any(a.gpus for a in controller.store.live_attempts()))
         controller.tick()
         (attempt,) = controller.store.live_attempts()
         assert attempt.state is AttemptState.RUNNING
@@ -318,7 +306,7 @@ def test_the_reached_cap_is_still_told_after_the_sealed_test_had_to_pause(search
     paths = search(cpu_hours=1.503)
     with Controller(paths) as controller:
         controller.start()
-        run_until(controller, cluster, lambda: any(a.kind is JobKind.TEST for a in controller.store.live_attempts()))
+        until(controller, cluster, lambda: any(a.kind is JobKind.TEST for a in controller.store.live_attempts()))
         controller.work.change_state(SearchState.PAUSED, "the environment failed")
     with drive(paths, cluster) as controller:
         assert controller.store.state()[0] is SearchState.DONE
