@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 
 from hpc_trex.files import read_record, write_record
@@ -130,3 +131,26 @@ def run_job(spec: JobSpec, seconds: float = PATIENCE, **environment: str) -> tup
     job = RunningJob(spec, **environment)
     job.wait(seconds)
     return job.result(), job.output
+
+
+def long_training(place: Path, name: str, base: dict[str, str], rows: str, **fields: Any) -> JobSpec:
+    """Return the spec of a training that goes on until it is ended, or to its ``max_steps``."""
+    train = {"method": "full", "learning_rate": 1e-4, "batch_size": 8, "epochs": 100, "max_seq_len": 64}
+    spec = {"base": base, "data_dir": rows, "train": train | dict(fields.pop("train", {}))} | fields
+    return spec_for(place / name, place / "cache", **spec)
+
+
+def family(job: RunningJob) -> list[psutil.Process]:
+    """Return all processes of a job but its supervisor."""
+    return psutil.Process(job.process.pid).children(recursive=True)
+
+
+def workers_of(job: RunningJob) -> list[psutil.Process]:
+    """Return the ranks of a job on this node."""
+    return [one for one in family(job) if "hpc_trex.job.worker" in " ".join(one.cmdline()[:4])]
+
+
+def assert_all_gone(processes: list[psutil.Process]) -> None:
+    """Assert that none of them lives much longer."""
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert alive == []

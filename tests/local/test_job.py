@@ -20,47 +20,12 @@ import pytest
 from hpc_trex.builtin import builtin_path
 from hpc_trex.files import write_record
 from hpc_trex.layout import AttemptPaths
-from hpc_trex.models import FailureClass, JobSpec, MetricSpec, ModelRef, Source, TaskCard
+from hpc_trex.models import FailureClass, MetricSpec, ModelRef, Source, TaskCard
 from hpc_trex.samples import read_samples
 from hpc_trex.training.progress import complete_checkpoints
-from tests.jobs import RunningJob, prepared_set, run_job, spec_for
+from tests.jobs import RunningJob, assert_all_gone, family, long_training, run_job, spec_for
 
 pytestmark = pytest.mark.local
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("jobs")
-
-
-@pytest.fixture(scope="module")
-def base(place: Path) -> dict[str, str]:
-    """A base model after a few steps, made by a real job."""
-    spec = spec_for(place / "base", place / "cache", kind="base", train={"max_steps": 12})
-    result, output = run_job(spec)
-    assert result.state == "succeeded", output
-    assert result.model is not None
-    return result.model.model_dump()
-
-
-@pytest.fixture(scope="module")
-def rows(place: Path) -> str:
-    return str(prepared_set(place / "rows"))
-
-
-def long_training(place: Path, name: str, base: dict[str, str], rows: str, **fields: object) -> JobSpec:
-    train = {"method": "full", "learning_rate": 1e-4, "batch_size": 8, "epochs": 100, "max_seq_len": 64}
-    spec = {"base": base, "data_dir": rows, "train": train | dict(fields.pop("train", {}))} | fields
-    return spec_for(place / name, place / "cache", **spec)
-
-
-def family(job: RunningJob) -> list[psutil.Process]:
-    return psutil.Process(job.process.pid).children(recursive=True)
-
-
-def assert_all_gone(processes: list[psutil.Process]) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=5)
-    assert alive == []
 
 
 def test_base_job_makes_the_model_once_where_the_controller_expects_it(place: Path, base: dict[str, str]) -> None:
@@ -341,58 +306,3 @@ def test_full_disk_is_said_and_leaves_no_half_result(tmp_path: Path, base: dict[
         assert "could not be written" in job.output
         assert not job.paths.result.exists()
         assert not list(job.paths.root.glob(".result*"))
-
-
-def test_two_processes_train_as_one_does(place: Path, base: dict[str, str], rows: str) -> None:
-    """Data parallel over gloo, through torch's launcher; also with a stop in between."""
-    train = {"max_steps": 60, "batch_size": 6, "micro_batch_size": 2, "learning_rate": 1e-3}
-    alone, _ = run_job(long_training(place, "one-process", base, rows, train=train))
-    job = RunningJob(
-        long_training(place, "two-processes", base, rows, train=train, resources={"processes_per_node": 2})
-    )
-    job.until(lambda beat: beat.step >= 5)
-    processes = family(job)
-    assert len([one for one in processes if "hpc_trex.job.worker" in " ".join(one.cmdline()[:4])]) == 2
-    for process in [psutil.Process(job.process.pid), *processes]:  # the launcher must not kill the workers on it
-        process.terminate()
-    job.wait()
-    assert_all_gone(processes)
-    assert job.result().failure is FailureClass.PREEMPTED, job.output
-    again = long_training(
-        place,
-        "two-processes-2",
-        base,
-        rows,
-        train=train,
-        resources={"processes_per_node": 2},
-        resume_from=(str(job.paths.checkpoints),),
-    )
-    both, output = run_job(again)
-    assert both.state == "succeeded", output
-    assert both.world_size == 2
-    assert both.resumed_from_step == job.result().steps >= 5
-    assert both.tokens == alone.tokens
-    assert [point.loss for point in both.curve] == pytest.approx([point.loss for point in alone.curve], rel=1e-3)
-
-
-def test_two_nodes_meet_and_only_the_first_one_writes(place: Path, base: dict[str, str], rows: str) -> None:
-    """Two supervisors as Slurm would start them, one a node; here both nodes are this machine."""
-    spec = long_training(place, "two-nodes", base, rows, train={"max_steps": 5}, resources={"nodes": 2})
-    slurm = {"SLURM_JOB_ID": "4242", "SLURM_NNODES": "2"}
-    second = RunningJob(spec, SLURM_PROCID="1", **slurm)
-    first = RunningJob(spec, SLURM_PROCID="0", **slurm)
-    assert first.wait() == 0, first.output
-    assert second.wait() == 0, second.output
-    assert first.result().world_size == 2
-    assert first.result().job_id == "4242"
-
-
-def test_one_rank_that_dies_ends_all(place: Path, base: dict[str, str], rows: str) -> None:
-    job = RunningJob(long_training(place, "one-rank-dies", base, rows, resources={"processes_per_node": 2}))
-    job.until(lambda beat: beat.step >= 5)
-    processes = family(job)
-    workers = [one for one in processes if "hpc_trex.job.worker" in " ".join(one.cmdline()[:4])]
-    workers[1].kill()
-    job.wait()
-    assert_all_gone(processes)
-    assert job.result().state == "failed"
