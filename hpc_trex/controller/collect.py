@@ -112,7 +112,9 @@ def _still_beats(work: Work, attempt: AttemptView) -> bool:
 
 def _record_live(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     changed = False
-    if attempt.state is AttemptState.INTENT and status.job_id:
+    # An administrator may put even a job back that refuses it: it waits again, perhaps held, and `status` must say so.
+    put_back = status.state is JobState.QUEUED and attempt.state is AttemptState.RUNNING
+    if (attempt.state is AttemptState.INTENT or put_back) and status.job_id:
         work.record(AttemptQueued(token=attempt.token, job_id=status.job_id))
         changed = True
     if status.state is JobState.RUNNING and attempt.state is not AttemptState.RUNNING:

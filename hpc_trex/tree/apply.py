@@ -173,7 +173,7 @@ def _attempt_intended(event: ev.AttemptIntended, db: Database, line: ev.EventLin
 def _attempt_queued(event: ev.AttemptQueued, db: Database, line: ev.EventLine) -> None:
     _change(
         db,
-        "UPDATE attempts SET state = 'queued', job_id = ?, queued_at = ?"
+        "UPDATE attempts SET state = 'queued', job_id = ?, queued_at = ?, host = ''"
         " WHERE token = ? AND state IN ('intent', 'queued', 'running')",
         [event.job_id, line.time, event.token],
         f"there is no live attempt {event.token} to be queued",

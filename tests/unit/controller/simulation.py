@@ -33,6 +33,7 @@ class Cluster:
         self.refuse_next = ""  # "before" or "after": the next submit fails before or after the job was taken
         self.deaf = False  # polls answer UNKNOWN
         self.cancelled: set[str] = set()  # jobs that a person ended with scancel
+        self.waiting: set[str] = set()  # live jobs that were put back into the queue
         self.taken_back: set[str] = set()  # jobs that root or Slurm itself ended
 
     def submit(self, request: JobRequest) -> str:
@@ -52,7 +53,9 @@ class Cluster:
         if self.deaf:
             return {job.token: JobStatus(JobState.UNKNOWN) for job in jobs}
         return {
-            job.token: JobStatus(JobState.RUNNING, f"id-{job.token}", host="sim")
+            job.token: JobStatus(JobState.QUEUED, f"id-{job.token}", "job requeued in held state")
+            if job.token in self.waiting
+            else JobStatus(JobState.RUNNING, f"id-{job.token}", host="sim")
             if job.token in self.live
             else JobStatus(JobState.ENDED, f"id-{job.token}", "CANCELLED by 1000")
             if job.token in self.cancelled

@@ -44,6 +44,24 @@ def test_a_forgotten_job_that_beats_is_waited_for_and_its_result_counts(search, 
         assert all(item.attempt == 1 for item in controller.store.attempts())
 
 
+def test_a_job_that_an_administrator_put_back_into_the_queue_is_shown_as_waiting_and_not_as_running(search, cluster):
+    with Controller(search(max_nodes=1)) as controller:
+        controller.start()
+        controller.tick()
+        controller.tick()
+        (attempt,) = controller.store.live_attempts()
+        assert (attempt.state, attempt.host) == (AttemptState.RUNNING, "sim")
+        cluster.waiting.add(attempt.token)
+        events = controller.store.last_seq() + 1
+        for _ in range(2):
+            controller.tick()
+        (attempt,) = controller.store.live_attempts()
+        assert (attempt.state, attempt.host, controller.store.last_seq()) == (AttemptState.QUEUED, "", events)
+        cluster.waiting.clear()
+        controller.tick()
+        assert controller.store.live_attempts()[0].state is AttemptState.RUNNING
+
+
 @pytest.mark.parametrize(("begun", "failure"), [(False, FailureClass.LOST), (True, FailureClass.CANCELLED)])
 def test_a_job_that_slurm_took_back_before_it_began_is_tried_again_and_one_that_had_begun_is_not(
     search, cluster, begun, failure

@@ -95,6 +95,8 @@ def test_every_end_has_a_class_and_words(reason, log):
         ("(Priority)", "before it"),
         ("ReqNodeNotAvail, UnavailableNodes:n[1-4]", "maintenance"),
         ("QOSMaxGRESPerUser", "your limit"),
+        ("job requeued in held state", "scontrol release"),
+        ("Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority partitions", "drained"),
         ("AssocGrpGRESRunMinutes", "GPU minutes"),
         ("PartitionTimeLimit", "never starts"),
     ],
