@@ -16,6 +16,8 @@ from tests.storm.world import World
 
 #: Rounds that two searches with four jobs at once have at most left to do when a storm of a minute ends.
 ROUNDS_A_MINUTE = 4.0
+#: How often the administrator looks for nodes that Slurm has taken out of service.
+LOOK_SECONDS = 10.0
 
 
 def storm(
@@ -53,21 +55,29 @@ def _blow(world: World, weather: Weather, minutes: float, pause: float) -> None:
     end = time.monotonic() + 60 * minutes
     latest = end + 60 * minutes
     next_blow = time.monotonic() + 3
+    next_look = time.monotonic() + LOOK_SECONDS
     while (now := time.monotonic()) < end or (weather.missing and now < latest and not world.over()):
         world.tend()
         weather.mend()
+        if now > next_look:
+            weather.resume_nodes()
+            next_look = now + LOOK_SECONDS
         if time.monotonic() >= next_blow and weather.blow():
             next_blow = time.monotonic() + world.random.uniform(0.3, 1.7) * pause
         time.sleep(0.1)
 
 
 def _settle(world: World, weather: Weather, minutes: float) -> None:
-    end = time.monotonic() + 60 * minutes
+    end, next_look = time.monotonic() + 60 * minutes, 0.0
     while time.monotonic() < end:
         mended = weather.mend(everything=True)
         world.tend()
         if mended and world.over():
             return
+        if mended and time.monotonic() > next_look:
+            weather.resume_nodes()
+            weather.release_held()
+            next_look = time.monotonic() + LOOK_SECONDS
         time.sleep(0.3)
 
 

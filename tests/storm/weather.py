@@ -81,6 +81,22 @@ class Weather:
                     return False
         return not self._due
 
+    def resume_nodes(self) -> None:
+        """Give back the nodes that Slurm took out of service itself, as an administrator would.
+
+        It does so when a node says that it has a job's number already, or that a killed process does not go.
+        """
+        for node in sorted(self.world.out_of_service() - self._out):
+            with suppress(AssertionError):
+                self.world.cluster.node("start", node)
+                self.world.say(f"mended: {node} back, drained by Slurm itself")
+
+    def release_held(self) -> None:
+        """Release the jobs that are still held: a killed slurmctld may have forgotten that they were released."""
+        for job, name in self.world.held().items():
+            if not self._control("release", job):
+                self.world.say(f"mended: {name} released again")
+
     def _later(self, seconds: float, what: str, act: Callable[[], None]) -> None:
         self._count += 1
         heapq.heappush(self._due, (time.monotonic() + seconds, self._count, what, act))

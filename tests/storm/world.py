@@ -155,6 +155,16 @@ class World:
         pairs = [line.split("|", 1) for line in lines if "|" in line]
         return {number: name for number, name in pairs if name.startswith(uids)}
 
+    def out_of_service(self) -> set[str]:
+        """Return the nodes that are down or drained; none when Slurm does not answer."""
+        return set(self.slurm("sinfo", "-h", "-N", "-t", "down,drain,drng,fail", "-o", "%N").stdout.split())
+
+    def held(self) -> dict[str, str]:
+        """Return the jobs of the searches that are held in the queue: id to name."""
+        lines = self.slurm("squeue", "-h", "-t", "PD", "-o", "%i|%j|%r").stdout.splitlines()
+        rows = [line.split("|", 2) for line in lines if "held" in line.lower()]
+        return {job: name for job, name, _ in rows if name.startswith(tuple(search.uid for search in self.searches))}
+
     def processes(self) -> Iterator[tuple[int, str]]:
         """Yield number and name of the processes of the searches' jobs: they work in the folder of an attempt."""
         root = str(self.home)
