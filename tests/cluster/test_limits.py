@@ -22,7 +22,9 @@ from hpc_trex.models import FailureClass, Heartbeat, JobKind, JobResult, Resourc
 from hpc_trex.slurm.profiles import load_profile
 from hpc_trex.slurm.scheduler import JobRef, JobRequest, JobState
 from hpc_trex.slurm.submitit_backend import SlurmScheduler
+from hpc_trex.tree.store import Store
 from tests.jobs import prepared_set, spec_for
+from tests.noop import finish, noop_profile, noop_search
 from tests.program import wait_until
 
 pytestmark = pytest.mark.cluster
@@ -69,11 +71,17 @@ def submit(testcluster, tmp_path, cache, base_model):
     base = {"name": "builtin:tiny-qwen3", "path": str(base_model)}
 
     def start(
-        name: str, partition: str = "main", *, after: Run | None = None, minutes: int = 10, **fields: object
+        name: str,
+        partition: str = "main",
+        *,
+        after: Run | None = None,
+        minutes: int = 10,
+        gpus: int = 0,
+        **fields: object,
     ) -> Run:
         folder = tmp_path / "jobs" / name
         earlier = (str(after.paths.checkpoints),) if after else ()
-        size = SIZE.model_copy(update={"minutes": minutes})
+        size = SIZE.model_copy(update={"minutes": minutes, "gpus_per_node": gpus})
         given = {"base": base, "data_dir": rows, "train": TRAIN, "resume_from": earlier, "resources": size.model_dump()}
         spec = spec_for(folder, cache, **(given | fields))
         # Who is to be preempted has a node of its own: the others would be pushed out with it.
@@ -153,3 +161,43 @@ def test_a_training_that_slurm_ends_goes_on_and_equals_the_undisturbed_one(submi
             [point.loss for point in wanted.curve], abs=TOLERANCE
         )
     assert Path(again["low"].paths.model).exists()
+
+
+def test_a_job_that_uses_no_gpu_is_ended_as_idle_and_a_busy_one_is_not(submit, tmp_path, monkeypatch):
+    """The GPUs are pretended, so what nvidia-smi says of them is too: the job's own one, number 0 or 1, decides."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    (folder / "nvidia-smi").write_text('#!/bin/sh\nprintf "0, GPU-a, 0\\n1, GPU-b, 90\\n"\n')
+    (folder / "nvidia-smi").chmod(0o755)
+    endless = TRAIN | {"max_steps": 100_000}
+    runs = [submit(name, gpus=1, train=endless, idle_gpu_seconds=8.0) for name in ("idle", "busy")]
+    visible = {}
+    for run in runs:
+        wait_until(lambda run=run: run.paths.started.exists(), seconds=PATIENCE, what="the start of a job")
+        shown = psutil.Process(json.loads(run.paths.started.read_text())["pid"]).environ()["CUDA_VISIBLE_DEVICES"]
+        visible[shown] = run
+    assert visible.keys() == {"0", "1"}
+    wait_until(visible["0"].is_over, seconds=PATIENCE, what="the end of the idle job")
+    result = visible["0"].result()
+    assert result is not None
+    assert result.failure is FailureClass.TIMEOUT
+    assert "used no GPU" in result.message
+    busy = visible["1"]
+    wait_until(lambda: busy.beat() > 0, seconds=PATIENCE, what="steps of the busy job")
+    assert not busy.is_over()
+    busy.scheduler.cancel([busy.ref])
+    wait_until(busy.is_over, seconds=PATIENCE, what="the end of the busy job")
+
+
+def test_a_chain_of_attempts_without_progress_ends_as_a_time_out(testcluster, tmp_path, home):
+    """Jobs that report TIMEOUT at the same step: the first is followed by one more, and that one by none."""
+    profile = noop_profile()
+    profile = profile.model_copy(update={"environment": profile.environment | {"TREX_NOOP_FAIL": "TIMEOUT"}})
+    paths = noop_search(home, profile, max_nodes=1, trials=2)
+    finish(paths)
+    with Store.read(paths) as store:
+        trials = [trial for trial in store.node(1).trials if trial.kind is JobKind.TRAIN]
+        chains = [[item.failure for item in store.attempts(1, trial.trial)] for trial in trials]
+    assert chains == [[FailureClass.TIMEOUT] * 2] * 2
+    assert [trial.failure for trial in trials] == [FailureClass.TIMEOUT] * 2
