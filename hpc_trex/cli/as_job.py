@@ -19,6 +19,7 @@ MADE_WAY = frozenset({143, 129, 138})
 def submitted(paths: SearchPaths, config: SearchConfig) -> int:
     """Put the search's controller job into the queue and return 0."""
     from hpc_trex.slurm.controller_job import read_chain, submit_controller, write_chain
+    from hpc_trex.slurm.scheduler import SubmitRefused, SubmitUnavailable
     from hpc_trex.tree.lease import Lease
 
     if config.profile.scheduler != "slurm":
@@ -27,7 +28,11 @@ def submitted(paths: SearchPaths, config: SearchConfig) -> int:
             hint="use a Slurm profile, or -d for a controller in the background",
         )
     Lease(paths).must_be_free()
-    job = submit_controller(paths, config)
+    try:
+        job = submit_controller(paths, config)
+    except (SubmitRefused, SubmitUnavailable) as error:
+        error.hint = f"{error.hint}; then: hpc-trex resume {paths.root.name} --as-job".removeprefix("; ")
+        raise
     write_chain(paths, read_chain(paths).model_copy(update={"next_job": job, "message": ""}))
     name = paths.root.name
     emit(

@@ -201,6 +201,8 @@ def test_a_controller_that_runs_while_slurm_is_away_says_so_and_goes_on(testclus
     testcluster.stop_controller()
     log = tmp_path / "log"
     try:
+        refused = trex("resume", paths.root, "--as-job", code=5).stderr
+        assert f"then: hpc-trex resume {paths.root.name} --as-job" in refused
         process = start("resume", paths.root, log=log)
         wait_until(lambda: b"takes no jobs now" in paths.events.read_bytes(), seconds=PATIENCE, what="a failed submit")
         shown = trex("status", paths.root).stdout
