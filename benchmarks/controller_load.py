@@ -1,15 +1,16 @@
 """What the controller costs while many jobs run on a real Slurm, and how full it keeps the slots.
 
     python benchmarks/controller_load.py [--jobs 200] [--polls 20] [--slots 32] [--rounds 26] [--seconds 30]
-        [--minutes 3] [--only load|slots]
+        [--poll 1] [--minutes 3] [--only load|slots]
 
 Starts a test cluster of its own for each of two searches whose jobs are sleeping shells (tests/noop): a job is real in all but
 the work, and costs nothing once it sleeps.
 
 1. *load*: as many jobs at once as asked for, all running. Then so many ticks in which nothing comes in. An hour is
    computed from them: 120 polls, one every 30 s as on a real site.
-2. *slots*: jobs of 30 s and a poll a second, as a training of a quarter of an hour would meet a poll of 30 s. A slot is busy from the
-   first to the last file that a job writes, so the starts of Slurm and of srun count as idle. Utilisation is busy slot-seconds
+2. *slots*: jobs of 30 s and a poll a second, as a training of a quarter of an hour would meet a poll of 30 s; only that what Slurm
+   needs to start a job weighs 30 times as much. A slot is busy from the first to the last file that a job writes, so the starts
+   of Slurm and of srun, and the jobs that prepare data, count as idle. Utilisation is busy slot-seconds
    over granted ones, from the moment when all slots are taken until the last training is submitted.
 
 Each part ends after --minutes at the latest and prints what it has. What it does not measure: real trainings, a busy site's
@@ -35,17 +36,18 @@ from tests.noop import noop_profile, noop_search
 
 TRIALS = 5
 POLLS_AN_HOUR = 120
-POLL = 1.0
 
 
-def search(home: Path, name: str, slots: int, rounds: int, seconds: float, counted: list[str]) -> Controller:
+def search(
+    home: Path, name: str, slots: int, rounds: int, seconds: float, counted: list[str], poll: float = 1.0
+) -> Controller:
     """Open a search whose trainings sleep for ``seconds``; the commands that its scheduler runs go to ``counted``."""
 
     def ask(command: Sequence[str]) -> commands.Answer:
         counted.append(command[0])
         return commands.ask(command)
 
-    profile = noop_profile(seconds=seconds, poll_seconds=POLL)
+    profile = noop_profile(seconds=seconds, poll_seconds=poll)
     paths = noop_search(home, profile, name=name, max_nodes=rounds, trials=TRIALS, parallel=slots)
     return Controller(paths, scheduler=SlurmScheduler(profile, ask=ask))
 
@@ -71,7 +73,7 @@ def load(home: Path, jobs: int, polls: int, minutes: float) -> None:
             if time.monotonic() - began > 60 * minutes:
                 print(f"only {up} of {jobs} run after {minutes} minutes; what follows is measured with these")
                 break
-            time.sleep(POLL)
+            time.sleep(1)
         filled, spent = time.monotonic() - began, sum(cpu_seconds()) - before
         quiet(controller, polls, counted, up)
         row(f"to design, submit and see running {up} jobs", f"{spent:.1f} CPU-s, {filled:.0f} s by the clock", "-")
@@ -84,7 +86,7 @@ def quiet(controller: Controller, polls: int, counted: list[str], up: int) -> No
     own, below = cpu_seconds()
     for _ in range(polls):
         controller.tick()
-        time.sleep(POLL)
+        time.sleep(1)
     own, below = (after - first for after, first in zip(cpu_seconds(), (own, below), strict=True))
     print("\n| what | measured | bound |\n|---|---:|---:|")
     each = f"{1000 * own / polls:.0f} ms own, {1000 * below / polls:.0f} ms squeue's"
@@ -94,9 +96,9 @@ def quiet(controller: Controller, polls: int, counted: list[str], up: int) -> No
     row("`squeue` calls a poll", f"{counted.count('squeue') / polls:.2f}", 1)
 
 
-def slots(home: Path, granted: int, rounds: int, seconds: float, minutes: float) -> None:
+def slots(home: Path, granted: int, rounds: int, seconds: float, poll: float, minutes: float) -> None:
     """Run ``rounds`` rounds of trainings of so many seconds in so many slots; print how full these were."""
-    with search(home, "slots", granted, rounds, seconds, []) as controller:
+    with search(home, "slots", granted, rounds, seconds, [], poll) as controller:
         controller.start()
         began, told, full = time.monotonic(), 0, 0.0
         while not controller.tick().finished and time.monotonic() - began < 60 * minutes:
@@ -105,7 +107,7 @@ def slots(home: Path, granted: int, rounds: int, seconds: float, minutes: float)
             if len(trained) >= told + 2 * granted:
                 told = len(trained)
                 show(controller, trained, full, granted, f"{told} trainings submitted")
-            time.sleep(POLL)
+            time.sleep(poll)
         trained = [item for item in controller.store.attempts() if item.kind is JobKind.TRAIN]
         show(controller, trained, full, granted, f"all {len(trained)} trainings", bound="95 %")
         if controller.store.state()[0].value != "done":
@@ -137,6 +139,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=26)
     parser.add_argument("--seconds", type=float, default=30.0, help="of one training of the second part")
+    parser.add_argument("--poll", type=float, default=1.0, help="seconds between two ticks of the second part")
     parser.add_argument("--minutes", type=float, default=3.0, help="of each of the two parts, at most")
     parser.add_argument("--only", choices=["load", "slots"], help="one of the two parts")
     options = parser.parse_args()
@@ -148,7 +151,7 @@ def main() -> None:
     if options.only == "load":
         return
     with cluster(*shape) as home:  # another: Slurm is busy for a while with the end of so many jobs
-        slots(home, options.slots, options.rounds, options.seconds, options.minutes)
+        slots(home, options.slots, options.rounds, options.seconds, options.poll, options.minutes)
 
 
 if __name__ == "__main__":
