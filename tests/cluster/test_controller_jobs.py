@@ -19,6 +19,7 @@ from tests.cluster.test_exactly_once import die_until_done, kinds
 from tests.noop import noop_profile, noop_search
 from tests.program import assert_whole, status, trex, wait_until
 
+pytestmark = pytest.mark.cluster
 PATIENCE = 120.0
 
 

@@ -18,6 +18,7 @@ from hpc_trex.tree.store import Store
 from tests.noop import noop_profile, noop_search
 from tests.program import assert_whole, trex, wait_until
 
+pytestmark = pytest.mark.cluster
 PATIENCE = 120.0
 TRAIN = {"cpus_per_task": 2, "gpus_per_node": 2, "mem_gb": 1, "minutes": 5}
 
