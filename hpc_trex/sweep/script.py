@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from hpc_trex.errors import ClusterRefused, UsageProblem
-from hpc_trex.faults import reach
 from hpc_trex.files import write_atomic
 from hpc_trex.layout import ArrayPaths, AttemptPaths, SweepPaths, cache
 from hpc_trex.models import JobKind, Profile
@@ -116,9 +115,7 @@ def sbatch(paths: SweepPaths, profile: Profile, record: ArrayRecord, text: str, 
     """Submit an array and return its job id. Raises :class:`SubmitUnavailable` or :class:`SubmitRefused`."""
     script = paths.array(record.number).script
     write_atomic(script, text, mode=0o600)
-    reach(f"sweep/submit/before/{record.token}")
     answer = ask(("sbatch", "--parsable", str(script)))
-    reach(f"sweep/submit/after/{record.token}")
     said = f"{answer.err}\n{answer.out}".strip()
     if not answer.ok:
         raise refusal(said, answer.code, profile, record.token)

@@ -78,7 +78,11 @@ def submit_arrays(
         text = render(paths, config, record, chunk)
         folder = paths.array(record.number)
         folder.root.mkdir(parents=True, exist_ok=True)
+        # The boundaries are named by what is submitted: another array of the same elements is the same step again.
+        subject = f"{config.uid} {spans(record.elements)}"
+        reach("sweep/record/before", subject)
         write_record(folder.record, record)
+        reach("sweep/record/after", subject)
         try:
             job = sbatch(paths, config.profile, record, text, ask=ask)
         except SubmitUnavailable:
@@ -87,8 +91,9 @@ def submit_arrays(
             write_record(folder.record, record.model_copy(update={"void": True}))
             raise
         done.append(record.model_copy(update={"job_id": job}))
+        reach("sweep/submit/after", subject)
         write_record(folder.record, done[-1])
-        reach("sweep/recorded", record.token)
+        reach("sweep/recorded", subject)
         say(
             f"array {job}: elements {spans(record.elements)}"
             + (f", at most {chunk.throttle} at once" * bool(chunk.throttle))

@@ -12,6 +12,7 @@ import pytest
 
 from hpc_trex.cli.main import cli
 from hpc_trex.models import DataRecipe, Profile, TaskCard
+from hpc_trex.sweep.records import SweepRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "ftbench").rglob("*.md")])
@@ -76,8 +77,8 @@ def toml_blocks() -> list[tuple[Path, dict]]:
 
 
 def test_every_toml_block_in_the_docs_is_valid_as_what_it_is():
-    """Task cards, profiles and recipes are told apart by their keys; other TOML (configuration) only has to parse."""
-    seen = {"card": 0, "profile": 0, "recipe": 0}
+    """Task cards, profiles, recipes and sweeps are told apart by their keys; other TOML (configuration) only has to parse."""
+    seen = {"card": 0, "profile": 0, "recipe": 0, "sweep": 0}
     for page, data in toml_blocks():
         if {"sources", "dev"} <= set(data):
             TaskCard.model_validate(data)
@@ -85,10 +86,14 @@ def test_every_toml_block_in_the_docs_is_valid_as_what_it_is():
         elif "scheduler" in data:
             Profile.model_validate({"name": page.stem} | data)
             seen["profile"] += 1
+        elif "seeds" in data:
+            SweepRequest.model_validate(data)
+            seen["sweep"] += 1
         elif "steps" in data:
             DataRecipe.model_validate(data)
             seen["recipe"] += 1
     assert seen["card"] >= 2, seen
+    assert seen["sweep"] >= 1, seen
 
 
 def test_the_readme_opens_with_the_two_commands():
