@@ -115,6 +115,11 @@ class AttemptPaths(NamedTuple):
         return self.root / "job.sbatch"
 
     @property
+    def cluster(self) -> Path:
+        """Name of the Slurm cluster that the job was submitted to."""
+        return self.root / "cluster"
+
+    @property
     def stdout(self) -> Path:
         return self.root / "job.out"
 

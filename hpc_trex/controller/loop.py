@@ -21,7 +21,7 @@ from hpc_trex.controller.control import OVER
 from hpc_trex.controller.design import design, why_no_more
 from hpc_trex.controller.finish import finish, measure_noise_floor, rescore
 from hpc_trex.controller.leftovers import sweep_search
-from hpc_trex.controller.move import settle
+from hpc_trex.controller.move import refuse_strangers, settle
 from hpc_trex.controller.requests import Request, drop_pauses, obeyed, place, waiting
 from hpc_trex.controller.submit import give_up, submit
 from hpc_trex.errors import EnvironmentProblem, NotFound, UsageProblem
@@ -105,6 +105,7 @@ class Controller:
         )
         if current.profile.scheduler != old.profile.scheduler or assume_gone:
             settle(work, old.profile, make_scheduler, assume_gone=assume_gone)
+        refuse_strangers(work, old.profile)
         if current != old:
             self.store.record(ConfigChanged(config=current))
             self._changed = True

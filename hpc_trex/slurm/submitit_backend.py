@@ -7,8 +7,10 @@ The job calls one fixed function with the path of its spec. Results and progress
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +76,8 @@ class SlurmScheduler:
         containers.require_image(self._profile)
         executor = self._executor(request)
         try:
+            if self.cluster:  # not worth a flush: a cut one is as none, and the job id has its own record
+                AttemptPaths(request.directory).cluster.write_text(self.cluster + "\n", encoding="utf-8")
             return executor.submit_one(self._entry, str(request.spec))
         except SbatchFailed as error:
             if error.code == 0:
@@ -87,19 +91,42 @@ class SlurmScheduler:
     def poll(self, jobs: Sequence[JobRef]) -> dict[str, JobStatus]:
         """Return the status by token, with one ``squeue`` for all (and ``sacct`` for those that left it).
 
-        A submit may outlive the controller that began it, and wait for slurmctld: its job is not absent yet.
+        A submit may outlive the controller that began it, and wait for slurmctld: its job is not absent yet. Nor is one
+        that was submitted to another cluster on the same file system: this one cannot be asked about it.
         """
         statuses = self._queue.poll(jobs)
         for job in jobs:
-            if job.job_id is None and statuses[job.token].state is JobState.ABSENT and under_way(job.directory):
+            if statuses[job.token].state is not JobState.ABSENT:
+                continue
+            elsewhere = self.elsewhere(job)
+            if elsewhere:
+                words = f"submitted to cluster {elsewhere}; this is {self.cluster}"
+                statuses[job.token] = JobStatus(JobState.UNKNOWN, job.job_id, words)
+            elif job.job_id is None and under_way(job.directory):
                 statuses[job.token] = JobStatus(JobState.UNKNOWN, None, "its sbatch still waits for an answer")
         return statuses
+
+    @cached_property
+    def cluster(self) -> str:
+        """The name of this cluster; empty where Slurm does not tell."""
+        answer = self._ask(("scontrol", "show", "config"))
+        match = re.search(r"^ClusterName\s*=\s*(\S+)", answer.out, re.MULTILINE) if answer.ok else None
+        return match[1] if match else ""
+
+    def elsewhere(self, job: JobRef) -> str:
+        """Return the name of the other cluster that a job was submitted to; empty for a job of this one, or of no name."""
+        try:
+            name = AttemptPaths(job.directory).cluster.read_text(encoding="utf-8").strip()
+        except OSError:  # of an earlier version of this program, or not submitted yet
+            return ""
+        return name if name and self.cluster and name != self.cluster else ""
 
     def cancel(self, jobs: Sequence[JobRef]) -> None:
         """Cancel the jobs that carry these tokens. Raises :class:`CancelUnavailable`."""
         tokens = {job.token for job in jobs}
         if not tokens:
             return
+        others = sorted({name for job in jobs if (name := self.elsewhere(job))})
         queue = self._ask(("squeue", "--me", "-h", "-r", "-o", parsing.SQUEUE_FORMAT))
         if not queue.ok:
             raise CancelUnavailable(
@@ -117,6 +144,11 @@ class SlurmScheduler:
                 raise CancelUnavailable(
                     f"cannot cancel: scancel says: {answer.words}", hint="scancel " + " ".join(live)
                 )
+        if others:
+            raise CancelUnavailable(
+                f"some jobs were submitted to cluster {', '.join(others)}, and this is {self.cluster}",
+                hint="the same command on a login node of that cluster",
+            )
 
     def slots(self) -> int:
         """Return the profile's ``parallel``, else 4: what else a site bears is not known."""

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Start a real Slurm on this one machine, with all its state under one directory. Run again, it starts what is not running.
 #
-#   up.sh STATE [-n NODES=4] [-c CPUS=16] [-g GPUS=8] [-m MEM_MB=64000] [-p PORT] [-A] [-o|-O]
+#   up.sh STATE [-n NODES=4] [-c CPUS=16] [-g GPUS=8] [-m MEM_MB=64000] [-p PORT] [-C NAME=trex] [-A] [-o|-O]
 #
 #   -n -c -g -m   nodes, and what each of them pretends to have
 #   -p            first of NODES + 12 ports; default: the ones it had, if free, else the first free ones from 26817
+#   -C            name of the cluster
 #   -A            no accounting: no slurmdbd, no MariaDB; sacct then fails, as at sites that disable it
 #   -o            end steps over their --mem by polling: the job is FAILED 0:9
 #   -O            let the kernel do it (root, cgroup v1): the job is OUT_OF_MEMORY
@@ -27,10 +28,10 @@ mkdir -p "$1"
 use_state "$1"
 shift
 shape="$*"
-nodes=4 cpus=16 gpus=8 mem=64000 port='' accounting=1 memory_polling='' sampling=30 task_plugin=task/none
-while getopts n:c:g:m:p:AoO option; do
+nodes=4 cpus=16 gpus=8 mem=64000 port='' accounting=1 memory_polling='' sampling=30 task_plugin=task/none name=trex
+while getopts n:c:g:m:p:C:AoO option; do
   case $option in
-  n) nodes=$OPTARG ;; c) cpus=$OPTARG ;; g) gpus=$OPTARG ;; m) mem=$OPTARG ;; p) port=$OPTARG ;;
+  n) nodes=$OPTARG ;; c) cpus=$OPTARG ;; g) gpus=$OPTARG ;; m) mem=$OPTARG ;; p) port=$OPTARG ;; C) name=$OPTARG ;;
   A) accounting='' ;;
   o) memory_polling=JobAcctGatherParams=OverMemoryKill sampling=1 ;;
   O) task_plugin=task/cgroup ;;
@@ -118,7 +119,7 @@ render() { # render NAME: NAME.in with its @...@ filled in
   sed -e "s|@STATE@|$STATE|g; s|@HOST@|$host|g; s|@ADDR@|$addr|g; s|@USER@|$user|g" \
     -e "s|@CTLD_PORT@|$port|g; s|@DBD_PORT@|$((port + 1))|g; s|@SLURMD_PORTS@|[$((port + 11))-$((port + 10 + nodes))]|g" \
     -e "s|@NODES@|$nodes|g; s|@CPUS@|$cpus|g; s|@MEM@|$mem|g; s|@MEM_PER_CPU@|$((mem / cpus))|g" \
-    -e "s|@GRES@|$gres|g; s|@LAST_GPU@|$((gpus - 1))|g; s|@COMMUNICATION@|$(communication_line)|g" \
+    -e "s|@CLUSTER@|$name|g; s|@GRES@|$gres|g; s|@LAST_GPU@|$((gpus - 1))|g; s|@COMMUNICATION@|$(communication_line)|g" \
     -e "s|@MEMORY_POLLING@|$memory_polling|g; s|@SAMPLING@|$sampling|g; s|@TASK_PLUGIN@|$task_plugin|g; s|@ACCOUNTING@|$(accounting_lines)|g" \
     "$here/$1.in" >"$STATE/etc/$1"
 }
