@@ -19,6 +19,7 @@ from hpc_trex.models.job import (
     ModelRef,
     Score,
 )
+from hpc_trex.models.llm import LlmCall, LlmSettings, LlmUsage
 from hpc_trex.models.plan import (
     MAX_TRIALS,
     DataRecipe,
@@ -85,6 +86,9 @@ __all__ = [
     "JobKind",
     "JobResult",
     "JobSpec",
+    "LlmCall",
+    "LlmSettings",
+    "LlmUsage",
     "LoraSettings",
     "LossPoint",
     "MetricSpec",
