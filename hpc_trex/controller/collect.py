@@ -56,6 +56,8 @@ def _take_result(work: Work, attempt: AttemptView, status: JobStatus | None = No
             message = f"cancelled outside hpc-trex [{status.reason}]"
             result = result.model_copy(update={"failure": FailureClass.CANCELLED, "message": message})
     work.suspects.pop(attempt.token, None)
+    if result.state != "succeeded":
+        sweep_attempt(work.attempt_paths(attempt))  # a process that was ended may have died over its heartbeat
     charge = charges.of_result(attempt, result)
     work.record(
         AttemptEnded(

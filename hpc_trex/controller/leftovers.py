@@ -1,7 +1,7 @@
 """What a controller that died over its work left lying: temporary files that nobody will rename any more.
 
 A controller that takes over looks where its predecessor can have died: the search's own folder, the snapshots, the rounds
-and jobs that are not over. Jobs that end without a result are looked after when they are recorded.
+and jobs that are not over. Jobs that fail, with a result or without, are looked after when they are recorded.
 """
 
 from __future__ import annotations

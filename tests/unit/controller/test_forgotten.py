@@ -62,6 +62,18 @@ def test_a_job_that_an_administrator_put_back_into_the_queue_is_shown_as_waiting
         assert controller.store.live_attempts()[0].state is AttemptState.RUNNING
 
 
+def test_half_files_of_a_job_that_failed_with_a_result_go_too(search, cluster):
+    with Controller(search(max_nodes=1)) as controller:
+        request = forgotten(controller, cluster)
+        half = temporary_name(request.directory / "heartbeat.json")
+        half.write_text("{")
+        spec = JobSpec.model_validate_json(request.spec.read_bytes())
+        write_record(request.directory / "result.json", result_of(spec, FailureClass.TIMEOUT))
+        controller.tick()
+        assert controller.store.attempts()[0].failure is FailureClass.TIMEOUT
+        assert not half.exists()
+
+
 @pytest.mark.parametrize(("begun", "failure"), [(False, FailureClass.LOST), (True, FailureClass.CANCELLED)])
 def test_a_job_that_slurm_took_back_before_it_began_is_tried_again_and_one_that_had_begun_is_not(
     search, cluster, begun, failure
