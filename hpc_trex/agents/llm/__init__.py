@@ -1,0 +1,1 @@
+"""The Researcher, Executor and Reviewer that ask a language model."""
