@@ -171,9 +171,19 @@ class SearchPaths(NamedTuple):
         return self.controller / "chain.json"
 
     @property
+    def llm(self) -> Path:
+        """The agents' calls to a language model, question and answer, one file each."""
+        return self.root / "llm"
+
+    @property
     def stop_request(self) -> Path:
         """Written by ``cancel``, ``pause`` and ``retry`` for a running controller; further ones stand beside it."""
         return self.root / "stop.json"
+
+    @property
+    def llm(self) -> Path:
+        """The recorded calls of the language model, one JSON file each (docs/llm.md)."""
+        return self.root / "llm"
 
     @property
     def trash(self) -> Path:

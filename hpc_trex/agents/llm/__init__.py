@@ -1,1 +1,1 @@
-"""The Researcher, Executor and Reviewer that ask a language model."""
+"""The language model's side of the agents: a client that records, a ledger to replay from, context and prompts."""
