@@ -74,6 +74,8 @@ class SlurmQueue:
         self._squeue = _BackOff(poll_seconds, clock)
         self._accounts = _BackOff(poll_seconds, clock)
         self._suspects: dict[str, tuple[str, float]] = {}
+        self._shown: dict[str, tuple[Row, Row]] = {}
+        """What scontrol told of a job that is over, and the row of squeue for which it was asked."""
 
     def poll(self, jobs: Sequence[JobRef]) -> dict[str, JobStatus]:
         """Return the status by token of every job asked for."""
@@ -84,6 +86,7 @@ class SlurmQueue:
             return {job.token: JobStatus(JobState.UNKNOWN, job.job_id, self._squeue.trouble) for job in jobs}
         by_token = self._choose(rows, jobs)
         details = self._details(jobs, by_token)
+        self._shown = {token: self._shown[token] for token in self._shown.keys() & by_token.keys()}
         statuses = {}
         for job in jobs:
             status = self._status(job, by_token.get(job.token), details)
@@ -144,10 +147,19 @@ class SlurmQueue:
         return self._choose(found, jobs)
 
     def _scontrol(self, row: Row) -> Row | None:
-        """Return the job as the controller still remembers it, with its exit code, where there is no accounting."""
+        """Return the job as the controller still remembers it, with its exit code, where there is no accounting.
+
+        Asked once: there is one question for each job, and a job that is over does not change.
+        """
+        asked, detail = self._shown.get(row.name, (None, None))
+        if asked == row:
+            return detail
         answer = self._ask(("scontrol", "-o", "show", "job", row.job_id))
         shown = [found for found in parsing.parse_scontrol(answer.out) if found.name == row.name] if answer.ok else []
-        return shown[0] if shown else None
+        if not shown:
+            return None
+        self._shown[row.name] = (row, shown[0])
+        return shown[0]
 
     # ---- putting the two together ---------------------------------------------------------------------------------
 

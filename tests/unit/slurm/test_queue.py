@@ -155,6 +155,24 @@ def test_a_failed_job_waits_a_little_for_accounting_which_alone_knows_its_steps(
     assert queue.poll([job("t", "1")])["t"].state is JobState.ENDED
 
 
+def test_without_accounting_a_job_that_ended_badly_is_asked_about_once_however_long_it_is_looked_at():
+    shown = "JobId=1 JobName=t UserId=u(1) JobState=NODE_FAIL Reason=None Dependency=(null) ExitCode=1:0 NodeList=n1\n"
+    slurm = Slurm(squeue="1|NODE_FAIL|None|n1|t\n", scontrol=Answer(1, "", "Unable to contact slurm controller"))
+    queue = slurm.queue(accounting="no")
+    queue.poll([job("t", "1")])
+    slurm.answers["scontrol"] = shown  # no answer is none: it is asked again
+    for second in range(1, 8):
+        slurm.now = float(second)
+        status = queue.poll([job("t", "1")])["t"]
+    assert (status.state, status.reason) == (JobState.ENDED, "NODE_FAIL 1:0")
+    assert slurm.count("scontrol") == 2
+    slurm.answers["squeue"] = "1|PENDING|BeginTime||t\n"
+    queue.poll([job("t", "1")])
+    slurm.answers["squeue"] = "1|FAILED|NonZeroExitCode|n2|t\n"
+    queue.poll([job("t", "1")])
+    assert slurm.count("scontrol") == 3, "it ran again, and ended in another way"
+
+
 def test_a_command_that_hangs_or_is_missing_is_an_answer_and_no_exception():
     assert ask(("sleep", "5"), seconds=0.2).code == 124
     assert ask(("no-such-command-at-all",)).code == 127
