@@ -181,11 +181,6 @@ class SearchPaths(NamedTuple):
         return self.root / "stop.json"
 
     @property
-    def llm(self) -> Path:
-        """The recorded calls of the language model, one JSON file each (docs/llm.md)."""
-        return self.root / "llm"
-
-    @property
     def trash(self) -> Path:
         """Where ``gc`` moves what nobody needs; deleted a day later."""
         return self.root / "trash"
