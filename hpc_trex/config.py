@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpc_trex.errors import UsageProblem
+from hpc_trex.layout import NO_KNOWLEDGE
 from hpc_trex.suggest import did_you_mean
 
 PROJECT_FILE = "hpc-trex.toml"
 
-#: Keys that stand at the top of a file, outside any command's table. The first three are folders.
-FOLDERS = ("site", "home", "cache")
+#: Keys that stand at the top of a file, outside any command's table. The first are paths; ``knowledge`` may also be ``off``.
+FOLDERS = ("site", "home", "cache", "knowledge")
 TOP_KEYS = (*FOLDERS, "color")
 
 
@@ -117,8 +118,10 @@ def _fresh(into: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _place(key: str, value: object, file: Path, at: tuple[str, ...]) -> object:
-    """Count paths from the folder of the file: the folders at the top, and in tables what begins with ``./`` or ``../``."""
+    """Count paths from the folder of the file: the paths at the top, and in tables what begins with ``./`` or ``../``."""
     if not isinstance(value, str):
+        return value
+    if not at and key == "knowledge" and value == NO_KNOWLEDGE:
         return value
     if (not at and key in FOLDERS) or value.startswith(("./", "../")):
         return str((file.parent / Path(value).expanduser()).resolve())

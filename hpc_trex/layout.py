@@ -30,6 +30,22 @@ def stage_folders() -> list[Path]:
     return list(dict.fromkeys(folders))
 
 
+#: As ``HPC_TREX_KNOWLEDGE``: no knowledge base is read or written.
+NO_KNOWLEDGE = "off"
+
+
+def knowledge() -> Path | None:
+    """Return the knowledge base: ``HPC_TREX_KNOWLEDGE`` (a group's file, or ``off``: None), else the user's own,
+    ``$XDG_DATA_HOME/hpc-trex/knowledge.db``, else below ``~/.local/share``. No cache: it cannot be made again once the
+    searches are gone.
+    """
+    own = os.environ.get("HPC_TREX_KNOWLEDGE")
+    if own:
+        return None if own == NO_KNOWLEDGE else Path(own).expanduser().absolute()
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data).absolute() / "hpc-trex" / "knowledge.db"
+
+
 class StagedPaths(NamedTuple):
     """One staged model, data set or tokenizer at one commit."""
 
@@ -174,6 +190,11 @@ class SearchPaths(NamedTuple):
     def llm(self) -> Path:
         """The agents' calls to a language model, question and answer, one file each."""
         return self.root / "llm"
+
+    @property
+    def knowledge(self) -> Path:
+        """What the search started from, and which base it goes into; not there: none."""
+        return self.root / "knowledge.json"
 
     @property
     def stop_request(self) -> Path:

@@ -10,6 +10,7 @@ from hpc_trex.agents.apply import Draft, apply_move, get_field, with_field
 from hpc_trex.agents.evidence import AS_PARENT, Gain, belief
 from hpc_trex.agents.ideas import Idea, changes, contrasts, texts
 from hpc_trex.agents.moves import Move, Playbook
+from hpc_trex.agents.prior import taught
 from hpc_trex.agents.tree_facts import Facts, base_draft, draft_key
 
 #: How often a round takes over a part of another good node instead of a move.
@@ -17,10 +18,13 @@ CROSSOVER = 0.15
 
 
 def sampled(facts: Facts, book: Playbook, observed: list[Gain], rng: random.Random) -> list[Move]:
-    """Return the moves ordered by one draw from what is thought of each: the best guess first, with chances for all."""
-    draws = []
+    """Return the moves ordered by one draw from what is thought of each: the best guess first, with chances for all.
+
+    What is thought begins with the lessons of earlier searches, where this one was launched with any.
+    """
+    draws, prior = [], taught(book, facts.view)
     for name in sorted(book.moves):
-        thought = belief(book.moves[name], observed, facts)
+        thought = belief(prior.moves[name], observed, facts)
         draws.append((rng.gauss(thought.mean, thought.sd), name))
     return [book.moves[name] for _, name in sorted(draws, key=lambda pair: (-pair[0], pair[1]))]
 

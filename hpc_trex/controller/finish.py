@@ -11,6 +11,7 @@ import statistics
 
 from hpc_trex.controller.advance import best_trial
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.remember import remember_search
 from hpc_trex.models import FailureClass, JobKind, NodeState, NodeView, SearchState, TrialState, TrialView
 from hpc_trex.tree.events import Chosen, NodeRescored, NoiseMeasured, TestScored, TrialAdded
 
@@ -153,6 +154,7 @@ def _close_test(work: Work, chosen: Chosen) -> None:
     if last.state is TrialState.DONE and last.result is not None:
         if work.store.test_score() is None:
             work.record(TestScored(node=chosen.node, trial=chosen.trial, scores=last.result.scores))
+        remember_search(work)
         work.change_state(SearchState.DONE, work.store.state()[1])
     else:
         failure = last.failure or FailureClass.LOST

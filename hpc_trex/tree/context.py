@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from hpc_trex.layout import SearchPaths
 from hpc_trex.models import (
     FATES,
     JobKind,
@@ -18,6 +20,8 @@ from hpc_trex.models import (
     TaskCard,
     trial_identity,
 )
+from hpc_trex.models.knowledge import Lesson
+from hpc_trex.tree.known import starting_knowledge
 
 if TYPE_CHECKING:
     from hpc_trex.tree.reads import MoveRow, TreeReads
@@ -53,6 +57,12 @@ class StoreView:
     @property
     def source_rows(self) -> dict[str, int]:
         return dict(self._source_rows)
+
+    @cached_property
+    def lessons(self) -> tuple[Lesson, ...]:
+        """What earlier searches taught: frozen at launch, empty for a search that started from nothing."""
+        known = starting_knowledge(SearchPaths(self._store.root))
+        return known.lessons if known else ()
 
     @property
     def noise_sd(self) -> float | None:

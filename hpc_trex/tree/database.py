@@ -43,10 +43,12 @@ BUSY_SECONDS = 30.0
 MIGRATION_SET = "hpc-trex"
 
 
-def connect(path: Path | str, *, private: bool = False) -> Database:
-    """Open a database file. ``private``: nobody else knows it and it may be lost, so nothing is synchronised."""
+def connect(path: Path | str, *, private: bool = False, busy: float = BUSY_SECONDS) -> Database:
+    """Open a database file. ``private``: nobody else knows it and it may be lost, so nothing is synchronised; ``busy``: how
+    many seconds to wait for a lock.
+    """
     make_as_umask_says(path)
-    connection = sqlite3.connect(str(path), timeout=BUSY_SECONDS)
+    connection = sqlite3.connect(str(path), timeout=busy)
     database = Database(connection, execute_plugins=False)
     connection.execute(f"PRAGMA journal_mode = {'MEMORY' if private else 'DELETE'}")
     connection.execute("PRAGMA mmap_size = 0")

@@ -73,10 +73,10 @@ class Found(NamedTuple):
 
 
 class Lease:
-    """The lease of one search; a context manager that acquires and releases it."""
+    """The lease of one search, or of the one thing that a path names; a context manager that acquires and releases it."""
 
-    def __init__(self, paths: SearchPaths) -> None:
-        self.path = paths.lease
+    def __init__(self, paths: SearchPaths | Path) -> None:
+        self.path = paths if isinstance(paths, Path) else paths.lease
         self.holder = _this_process()
         self._signed = time.monotonic()
 

@@ -25,7 +25,8 @@ ARROWS = {
     "builtin": GROUND,
     "ftbench": GROUND,
     "tree": GROUND,
-    "agents": {"tree", "ftbench"} | GROUND,
+    "knowledge": {"tree"} | GROUND,
+    "agents": {"tree", "knowledge", "ftbench"} | GROUND,
     "slurm": {"tree", "ftbench", "job"} | GROUND,
     "report": {"tree", "ftbench"} | GROUND,
     "data": {"training", "ftbench"} | GROUND,
@@ -35,12 +36,12 @@ ARROWS = {
     "searches": GROUND | {"tree"},
     "staging": GROUND | {"ftbench"},
     "config": GROUND,
-    "controller": {"agents", "slurm", "report", "tree", "ftbench"} | GROUND,
-    "launch": {"controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
+    "controller": {"knowledge", "agents", "slurm", "report", "tree", "ftbench"} | GROUND,
+    "launch": {"knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "doctor": {"slurm", "job", "tree", "staging"} | GROUND,
     "sweep": {"launch", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "cli": {
-        "doctor", "sweep", "launch", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config",
+        "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config",
     } | GROUND,
 }  # fmt: skip
 JOB_SIDE = {"job", "data", "training", "evaluation"}
