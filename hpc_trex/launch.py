@@ -18,15 +18,24 @@ from typing import NamedTuple
 import tomli_w
 from pydantic import ValidationError
 
+from hpc_trex.agents.llm.replay import copy_answers
 from hpc_trex.errors import UsageProblem
 from hpc_trex.faults import reach
-from hpc_trex.files import DISK_ERRORS, disk_problem, left_over, sync_folder, temporary_name, write_atomic
+from hpc_trex.files import (
+    DISK_ERRORS,
+    disk_problem,
+    left_over,
+    sync_folder,
+    temporary_name,
+    write_atomic,
+)
 from hpc_trex.ftbench.cards import LoadedCard, load_card
 from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.layout import SearchPaths, home
 from hpc_trex.models import (
     Budget,
     JobKind,
+    LlmSettings,
     PolicySettings,
     Profile,
     Record,
@@ -34,7 +43,7 @@ from hpc_trex.models import (
     SearchConfig,
     TrainConfig,
 )
-from hpc_trex.searches import new_name, require_safe_place
+from hpc_trex.searches import find_search, new_name, require_safe_place
 from hpc_trex.slurm.containers import check_image
 from hpc_trex.slurm.preflight import check_limits, preflight
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
@@ -69,6 +78,10 @@ class LaunchOptions(Record):
     drop_overlap: bool = False
     in_allocation: bool = False
     """Jobs are steps of the allocation that this process runs in."""
+    llm: dict[str, object] = {}
+    """Fields of :class:`LlmSettings` that were given; the Researcher ``llm`` needs ``model``."""
+    replay: str | None = None
+    """A search whose recorded answers of the language model are given again, without asking it."""
 
 
 class LaunchPlan(NamedTuple):
@@ -168,6 +181,7 @@ def _config(
             researcher=ResearcherSettings.model_validate(
                 {"name": options.researcher} | ({"trials": options.trials} if options.trials else {})
             ),
+            llm=_llm(options),
             parallel=parallel,
             seed=options.seed,
             default_train=dict(loaded.card.default_train),
@@ -176,6 +190,23 @@ def _config(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageProblem(f"launch option {where}: {first['msg']}", hint="hpc-trex launch --help") from error
+
+
+def _llm(options: LaunchOptions) -> LlmSettings | None:
+    """Return the settings of the language model; None where no agent asks one. Raises UsageProblem where it is not named."""
+    if options.researcher != "llm":
+        if options.llm:
+            raise UsageProblem(
+                f"--llm-{next(iter(options.llm)).replace('_', '-')} without --researcher llm",
+                hint="add --researcher llm",
+            )
+        return None
+    if not options.llm.get("model"):
+        raise UsageProblem(
+            "--researcher llm needs a model",
+            hint="--llm-model NAME [--llm-base-url URL]; docs/llm.md says which servers work",
+        )
+    return LlmSettings.model_validate(options.llm)
 
 
 def trainings(config: SearchConfig) -> int:
@@ -197,6 +228,7 @@ def _lines(config: SearchConfig, directory: Path) -> list[str]:
         f"task       {config.task}",
         f"model      {config.model}",
         f"runs on    {config.profile.name} ({config.profile.scheduler}), {config.parallel} job(s) at once",
+        *([f"asks       {config.llm.model} at {config.llm.base_url or 'the default endpoint'}"] if config.llm else []),
         f"plan       {config.budget.max_nodes} rounds of {researcher.trials} trial(s), {researcher.name} on {policy.name}",
         f"at worst   {count} trainings of {train.minutes} min: {worst}",
     ]
@@ -218,6 +250,8 @@ def create_search(plan: LaunchPlan) -> SearchPaths:
     """
 
     def rows(paths: SearchPaths) -> str:
+        if plan.options.replay is not None:
+            copy_answers(find_search(plan.options.replay), paths)
         return materialise(plan.loaded, paths, drop_overlap=plan.options.drop_overlap).card_digest
 
     higher = plan.loaded.card.metric.higher_is_better

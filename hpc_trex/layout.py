@@ -30,6 +30,17 @@ def stage_folders() -> list[Path]:
     return list(dict.fromkeys(folders))
 
 
+def research_answers() -> Path:
+    """Return the folder of what services of literature and data answered, by address."""
+    return cache() / "research"
+
+
+def library() -> Path:
+    """Return the local library: ``HPC_TREX_LIBRARY`` (a file, also a shared one), else ``library.sqlite`` of the user's cache."""
+    own = os.environ.get("HPC_TREX_LIBRARY")
+    return Path(own).expanduser().absolute() if own else cache() / "library.sqlite"
+
+
 #: As ``HPC_TREX_KNOWLEDGE``: no knowledge base is read or written.
 NO_KNOWLEDGE = "off"
 

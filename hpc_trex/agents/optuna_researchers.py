@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from hpc_trex.agents.apply import Draft
+from hpc_trex.agents.at_once import AtOnce
 from hpc_trex.agents.diagnosis import diagnose
 from hpc_trex.agents.dimensions import Dimension, Point, dimensions, draft_of, point_of, rounded
 from hpc_trex.agents.ideas import changes
@@ -40,7 +41,7 @@ def optuna() -> Any:
     return module
 
 
-class OptunaResearcher:
+class OptunaResearcher(AtOnce):
     """What the two share; they differ in the sampler."""
 
     name = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 
+from hpc_trex.agents.at_once import AtOnce
 from hpc_trex.agents.bandit import CROSSOVER, crossover, ideas, sampled
 from hpc_trex.agents.combine import combine, combined
 from hpc_trex.agents.diagnosis import diagnose
@@ -23,7 +24,7 @@ from hpc_trex.agents.tree_facts import Facts, FactsReader, base_draft, draft_key
 from hpc_trex.models import RoundPlan
 
 
-class PlaybookResearcher:
+class PlaybookResearcher(AtOnce):
     """``playbook``: the default Researcher."""
 
     name = "playbook"

@@ -1,11 +1,11 @@
-"""The seam between the controller and whoever designs rounds: playbook, TPE, random, and later an LLM."""
+"""The seam between the controller and whoever designs rounds: playbook, LLM, TPE, random."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from hpc_trex.models import Insight, NodeView, RoundPlan, SearchConfig, TaskCard
+from hpc_trex.models import Insight, LlmCall, NodeView, RoundPlan, SearchConfig, TaskCard
 from hpc_trex.samples import EvaluatedRow
 from hpc_trex.tree.reads import MoveRow
 
@@ -59,6 +59,10 @@ class TreeView(Protocol):
         """Return the outcome of every move so far, pending ones included, in the order of design."""
         ...
 
+    def insights(self) -> list[Insight]:
+        """Return the lessons that hold now, in the order in which they were drawn."""
+        ...
+
     def best(self) -> NodeView | None:
         """Return the round with the best dev score so far (the baseline when nothing is better)."""
         ...
@@ -80,20 +84,41 @@ class Diagnosis(NamedTuple):
 
 
 class Researcher(Protocol):
-    """Designs rounds and reads their results."""
+    """Designs rounds and reads their results. Called from one thread only; none of the calls may wait."""
 
     name: str
+
+    @property
+    def thinking(self) -> bool:
+        """Whether an answer is on its way for which the tick must look again, though nothing else came in."""
+        ...
+
+    def begun(self, view: TreeView) -> int | None:
+        """Return the parent of the next round where its design has begun already (perhaps by an earlier controller)."""
+        ...
+
+    def new_calls(self, known: Container[str]) -> list[LlmCall]:
+        """Return the calls to a language model that have come to an end and whose names are not ``known``."""
+        ...
 
     def propose(self, view: TreeView, parent: int, *, seed: int) -> RoundPlan:
         """Design one new child of ``parent``. ``seed`` makes it repeatable; a new seed follows a refused plan.
 
-        Raises ``NothingToPropose`` when it has no idea left for this parent.
+        Raises ``NothingToPropose`` when it has no idea left for this parent, ``StillThinking`` while it works on it, and
+        ``TrexError`` when it cannot work now (an endpoint that is away, a cap that is reached).
         """
         ...
 
     def diagnose(self, view: TreeView, node: int, samples: Iterable[Sample]) -> Diagnosis:
-        """Read a finished round's best trial: attribute bad cases, compare with the parent, draw lessons."""
+        """Read a finished round's best trial: attribute bad cases, compare with the parent, draw lessons.
+
+        Raises ``StillThinking`` while it works on it.
+        """
         ...
+
+
+class StillThinking(Exception):
+    """The Researcher works on it beside the jobs; the next tick asks again."""
 
 
 class NothingToPropose(Exception):

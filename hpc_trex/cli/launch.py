@@ -11,7 +11,18 @@ from hpc_trex.cli.options import dry_run_option, emit
 from hpc_trex.errors import UsageProblem
 
 POLICIES = ("uct", "greedy", "sequential", "random")
-RESEARCHERS = ("playbook", "tpe", "random")
+RESEARCHERS = ("playbook", "llm", "tpe", "random")
+#: Option and field of LlmSettings.
+LLM_OPTIONS = {
+    "llm_model": "model",
+    "llm_base_url": "base_url",
+    "llm_api": "api",
+    "llm_key_file": "key_file",
+    "llm_tokens": "tokens_cap",
+    "llm_money": "money_cap",
+    "llm_price_in": "price_in",
+    "llm_price_out": "price_out",
+}
 COUNT = click.IntRange(min=1)
 AMOUNT = click.FloatRange(min=0, min_open=True)
 
@@ -38,6 +49,15 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--researcher", type=click.Choice(RESEARCHERS), default="playbook", show_default=True, help="Who designs rounds."
 )
+@click.option("--llm-model", help="Model of --researcher llm, as its server names it.")
+@click.option("--llm-base-url", help="A server that speaks Chat Completions; default: the openai package's own.")
+@click.option("--llm-api", type=click.Choice(["chat", "responses"]), help="Which API of it.  [default: chat]")
+@click.option("--llm-key-file", type=click.Path(dir_okay=False), help="File with the key; default: OPENAI_API_KEY.")
+@click.option("--llm-tokens", type=COUNT, help="Cap on tokens in and out.")
+@click.option("--llm-money", type=AMOUNT, help="Cap on money; needs both prices.")
+@click.option("--llm-price-in", type=click.FloatRange(min=0), help="Money per million tokens of a question.")
+@click.option("--llm-price-out", type=click.FloatRange(min=0), help="Money per million tokens of an answer.")
+@click.option("--replay", metavar="SEARCH", help="Give the recorded answers of that search again, asking nobody.")
 @click.option("--gpu-hours", type=AMOUNT, help="Cap on GPU-hours.")
 @click.option("--cpu-hours", type=AMOUNT, help="Cap on CPU-hours.")
 @click.option("--wall-minutes", type=AMOUNT, help="Cap on the time of this run.")
@@ -58,7 +78,9 @@ def command(
     from hpc_trex.launch import LaunchOptions, create_search, plan_launch
 
     one_way(detach=detach, as_job=as_job, in_allocation=options["in_allocation"])
-    plan = plan_launch(LaunchOptions(**options))
+    given = {field: options.pop(name) for name, field in LLM_OPTIONS.items()}
+    llm = {field: value for field, value in given.items() if value is not None}
+    plan = plan_launch(LaunchOptions(**options, llm=llm))
     emit("\n".join(plan.lines))
     if dry_run:
         emit(f"\nthe first job would be:\n\n{plan.script}\n\nnothing was started (--dry-run)")

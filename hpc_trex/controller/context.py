@@ -36,6 +36,8 @@ class Work:
     """Attempts of a (node, trial) that this controller saw fail because of the ENVIRONMENT."""
     refused: set[tuple[int, int, int]] = field(default_factory=set)
     """Proposals whose refusal is noted: they come again, and are refused again, at each look at the same tree."""
+    trouble: str = ""
+    """Why no round can be designed, as it was noted last."""
     not_before: float = 0.0
     """No submit before this time (monotonic seconds): the scheduler asked for a pause."""
     submit_failures: int = 0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from textwrap import shorten
 
-from hpc_trex.agents.protocol import NothingToPropose
+from hpc_trex.agents.protocol import NothingToPropose, StillThinking
 from hpc_trex.agents.reviewer import review
 from hpc_trex.controller import budget
 from hpc_trex.controller.context import Work
+from hpc_trex.errors import BudgetReached, TrexError
 from hpc_trex.files import write_record
 from hpc_trex.models import (
     DataRecipe,
@@ -65,11 +66,26 @@ def _no_more_rounds(work: Work) -> bool:
 
 def _add_round(work: Work) -> bool:
     """Design one round from the node that the policy picks; return False when there is none to be had now."""
+    try:
+        return _designed(work)
+    except StillThinking:
+        return False
+    except BudgetReached as error:
+        work.change_state(SearchState.FINISHING, f"{budget.REACHED}{error.message}")
+    except TrexError as error:
+        _cannot_design(work, error)
+    return False
+
+
+def _designed(work: Work) -> bool:
     policy = POLICIES[work.config.policy.name]
     barren: set[int] = set()
     rng = work.rng("select")
+    # What was begun is brought to its end, whatever came in meanwhile: it may be paid for already.
+    parent = work.researcher.begun(work.view)
     while True:
-        parent = policy.select(work.store.stats(), work.config.policy, rng, frozenset(barren))
+        if parent is None:
+            parent = policy.select(work.store.stats(), work.config.policy, rng, frozenset(barren))
         if parent is None:
             break
         plan = _accepted_plan(work, parent)
@@ -77,9 +93,24 @@ def _add_round(work: Work) -> bool:
             add_node(work, parent, plan)
             return True
         barren.add(parent)
+        parent = None
     if barren and not work.store.node_ids(NodeState.PENDING):
         work.change_state(SearchState.FINISHING, "the Researcher has no further idea for any round")
     return False
+
+
+def _cannot_design(work: Work, error: TrexError) -> None:
+    """Go on without new rounds while jobs run; when none does any more, pause, and charge no round for it.
+
+    Raises the error then: it says what a person must mend.
+    """
+    if work.store.live_attempts():
+        if work.trouble != error.message:
+            work.trouble = error.message
+            work.note(f"no round can be designed now: {error.message}")
+        return
+    work.change_state(SearchState.PAUSED, f"no round can be designed: {error.message}")
+    raise error
 
 
 def _accepted_plan(work: Work, parent: int) -> RoundPlan | None:

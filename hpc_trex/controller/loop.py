@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from hpc_trex.agents.protocol import Sample
+from hpc_trex.agents.protocol import Sample, StillThinking
 from hpc_trex.agents.registry import make_researcher
 from hpc_trex.controller import budget, control
 from hpc_trex.controller.advance import Ready, advance
@@ -39,7 +39,7 @@ from hpc_trex.samples import read_samples
 from hpc_trex.slurm.profiles import make_scheduler
 from hpc_trex.slurm.scheduler import CancelUnavailable, Scheduler
 from hpc_trex.tree.context import StoreView
-from hpc_trex.tree.events import ConfigChanged, NodeAdded, NodeDiagnosed
+from hpc_trex.tree.events import AgentCalled, ConfigChanged, NodeAdded, NodeDiagnosed
 from hpc_trex.tree.lease import Lease
 from hpc_trex.tree.snapshot import publish
 from hpc_trex.tree.store import Store
@@ -81,10 +81,15 @@ class Controller:
         self._quiet: int | None = None
         """The number of the last event, after a pass that found nothing to do."""
         self._changed = False
+        self._unread = False
+        """The Researcher still reads a round that ended."""
+        self._calls: set[str] = set()
+        """Names of the agents' calls that are recorded."""
         self.lease.acquire()
         try:
             self.store = Store.open(paths, guard=self.lease)
             self.work = self._open(config, scheduler, assume_gone=assume_gone)
+            self._calls = self.store.calls()
             sweep_search(paths, self.store)
         except BaseException:
             self.close()
@@ -100,7 +105,7 @@ class Controller:
             paths=self.paths,
             store=self.store,
             scheduler=scheduler or make_scheduler(current.profile),
-            researcher=make_researcher(current.researcher),
+            researcher=make_researcher(current, self.paths),
             view=StoreView(self.store, card, rows),
         )
         if current.profile.scheduler != old.profile.scheduler or assume_gone:
@@ -141,8 +146,7 @@ class Controller:
             state is SearchState.FINISHING and self._changed and self.store.chosen() is None
         ):
             self.work.change_state(SearchState.RUNNING)
-        for node in self.store.undiagnosed():
-            self._diagnose(node)
+        self._read_rounds()
 
     def tick(self) -> TickReport:
         """Do one short pass: collect, diagnose, select, design, submit. May be killed at any instruction."""
@@ -165,9 +169,14 @@ class Controller:
             work.record(NodeAdded(node=0, parent=None, plan=None))
         collect(work)
         seq = self.store.last_seq()
-        if seq == self._quiet and not work.suspects:
+        if seq == self._quiet and not work.suspects and not work.researcher.thinking:
             return  # nothing came in since a pass that found nothing to do
-        self._derive(work)
+        if self._unread:
+            self._read_rounds()
+        try:
+            self._derive(work)
+        finally:
+            self._book_calls()
         waits = time.monotonic() < work.not_before  # then there is something to do later, without any event
         self._quiet = seq if self.store.last_seq() == seq and not waits else None
 
@@ -185,7 +194,8 @@ class Controller:
             self._advance()
             if self._baseline_failed():
                 return
-        finish(work)
+        if not self._unread:  # a search ends with all its rounds read
+            finish(work)
         if self.store.state()[0] not in OVER:
             submit(work, self._advance())
 
@@ -207,15 +217,35 @@ class Controller:
         self.work.change_state(SearchState.FAILED, f"{capped}the baseline could not be evaluated: {why}")
         return True
 
+    def _read_rounds(self) -> None:
+        """Have every round read that ended and that nobody has read."""
+        self._unread = False
+        for node in self.store.undiagnosed():
+            self._diagnose(node)
+
     def _diagnose(self, node: int) -> None:
         """Have the Researcher read a finished round."""
         view = self.store.node(node)
         if view.state not in (NodeState.DONE, NodeState.FAILED):
             return
-        diagnosis = self.work.researcher.diagnose(self.work.view, node, self._samples(view))
+        try:
+            diagnosis = self.work.researcher.diagnose(self.work.view, node, self._samples(view))
+        except StillThinking:
+            self._unread = True
+            return
         self.work.record(NodeDiagnosed(node=node, report=diagnosis.report, insights=tuple(diagnosis.insights)))
         for line in diagnosis.report.splitlines()[:2]:
             self.work.say(f"node {node} {view.state.value}: {line}")
+
+    def _book_calls(self) -> None:
+        """Record what the agents' calls used, those too that an earlier controller paid and had no time to record."""
+        for call in self.work.researcher.new_calls(self._calls):
+            self._calls.add(call.call)
+            self.work.record(
+                AgentCalled(
+                    call=call.call, node=call.node, role=call.role, model=call.model, usage=call.usage, error=call.error
+                )
+            )
 
     def _samples(self, view: NodeView) -> Iterator[Sample]:
         """Yield the evaluated dev rows of the round's best trial."""

@@ -19,11 +19,15 @@ class LlmSettings(Record):
     """``responses`` only by choice: servers that lack the route answer with other errors than 404."""
     key_variable: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; servers on loopback may need none."""
+    key_file: str | None = None
+    """File that holds the key, of mode 0600: for controllers that run as a job, which are given no key in their environment."""
     max_tokens: int = Field(default=8192, ge=64)
     """Longest answer. Always sent: constrained decoding may loop on white space."""
     context_tokens: int = Field(default=24_000, ge=1000)
     """Budget of a request's context, the same for every model, so that they can be compared."""
     temperature: float | None = Field(default=None, ge=0, le=2)
+    review: bool = True
+    """A second opinion of the model on every plan that the rules accept."""
     deadline_seconds: float = Field(default=300.0, gt=0)
     """Of one request from its first byte to its last, whatever the server trickles."""
     tokens_cap: int | None = Field(default=None, ge=1)

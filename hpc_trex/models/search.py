@@ -8,6 +8,7 @@ from pydantic import Field
 
 from hpc_trex.models.base import Record
 from hpc_trex.models.job import EvalSettings
+from hpc_trex.models.llm import LlmSettings
 from hpc_trex.models.profile import Profile
 
 
@@ -35,7 +36,7 @@ class PolicySettings(Record):
 class ResearcherSettings(Record):
     """Who designs the rounds."""
 
-    name: Literal["playbook", "tpe", "random"] = "playbook"
+    name: Literal["playbook", "llm", "tpe", "random"] = "playbook"
     trials: int = Field(default=2, ge=1, le=5)
     """Trials a round."""
 
@@ -66,6 +67,8 @@ class SearchConfig(Record):
     budget: Budget = Budget()
     policy: PolicySettings = PolicySettings()
     researcher: ResearcherSettings = ResearcherSettings()
+    llm: LlmSettings | None = None
+    """The language model behind the Researcher ``llm``."""
     noise: NoiseSettings = NoiseSettings()
     evaluate: EvalSettings = EvalSettings()
     parallel: int = Field(default=2, ge=1)

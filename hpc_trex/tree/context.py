@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import (
     FATES,
+    Insight,
     JobKind,
     NodeView,
     RoundPlan,
@@ -99,6 +100,10 @@ class StoreView:
     def moves(self) -> list[MoveRow]:
         """Return the outcome of every round's kind of change, in the order of design."""
         return self._store.moves()
+
+    def insights(self) -> list[Insight]:
+        """Return the lessons that hold now, in the order in which they were drawn."""
+        return self._store.insights()
 
     def best(self) -> NodeView | None:
         """Return the round with the best dev score so far."""

@@ -15,6 +15,7 @@ from hpc_trex.models import (
     Insight,
     JobKind,
     JobResult,
+    LlmUsage,
     NodeState,
     Record,
     RoundPlan,
@@ -194,6 +195,18 @@ class NodeDiagnosed(Record):
     insights: tuple[Insight, ...] = ()
 
 
+class AgentCalled(Record):
+    """An agent has asked a language model. Question and answer stand in ``llm/`` of the search under the same name."""
+
+    type: Literal["agent_called"] = "agent_called"
+    call: str
+    node: int
+    role: str
+    model: str
+    usage: LlmUsage = LlmUsage()
+    error: str = ""
+
+
 class NoiseMeasured(Record):
     """Pooled standard deviation of the score between seeds, over ``groups`` repeated trials."""
 
@@ -246,6 +259,7 @@ Event = Annotated[
     | NodeEnded
     | NodeRescored
     | NodeDiagnosed
+    | AgentCalled
     | NoiseMeasured
     | Chosen
     | TestScored

@@ -147,8 +147,12 @@ class TreeReads:
 
     def cost(self) -> CostView:
         """Return what the whole search has used."""
-        row = self._rows("SELECT gpu_seconds, cpu_seconds FROM search")[0]
-        return _cost(row)
+        row = self._rows("SELECT gpu_seconds, cpu_seconds, tokens, money FROM search")[0]
+        return _cost(row).model_copy(update={"tokens": row["tokens"], "money": row["money"]})
+
+    def calls(self) -> set[str]:
+        """Return the names of the agents' calls that are recorded."""
+        return {row["call"] for row in self._rows("SELECT call FROM calls")}
 
     def costs(self) -> dict[int, CostView]:
         """Return what each round has used, by node."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -17,7 +18,8 @@ from hpc_trex.agents.registry import RESEARCHERS, make_researcher
 from hpc_trex.agents.reviewer import review
 from hpc_trex.agents.tree_facts import read_tree
 from hpc_trex.errors import EnvironmentProblem, UsageProblem
-from hpc_trex.models import FailureClass, ResearcherSettings
+from hpc_trex.layout import SearchPaths
+from hpc_trex.models import FailureClass, Profile, ResearcherSettings, SearchConfig
 
 BOOK = load_playbook()
 
@@ -78,6 +80,15 @@ def test_plans_of_another_researcher_are_points_too() -> None:
     assert plan.move == "tpe"
 
 
+NOWHERE = SearchPaths(Path("/nowhere"))
+
+
+def config(name: str) -> SearchConfig:
+    return SearchConfig(
+        name="s", task="t", model="m", profile=Profile(name="p"), researcher=ResearcherSettings(name=name)
+    )
+
+
 def test_without_optuna_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
@@ -88,17 +99,17 @@ def test_without_optuna_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(EnvironmentProblem) as caught:
-        make_researcher(ResearcherSettings(name="tpe"))
+        make_researcher(config("tpe"), NOWHERE)
     assert caught.value.hint == "pip install 'hpc-trex[optuna]'"
 
 
-@pytest.mark.parametrize("name", sorted(RESEARCHERS))
+@pytest.mark.parametrize("name", sorted(set(RESEARCHERS) - {"llm"}))
 def test_every_researcher_is_made_by_its_name(name: str) -> None:
-    assert make_researcher(ResearcherSettings(name=name)).name == name
+    assert make_researcher(config(name), NOWHERE).name == name
 
 
 def test_an_unknown_researcher_is_refused_with_the_valid_names() -> None:
-    settings = ResearcherSettings().model_copy(update={"name": "oracle"})
+    settings = config("playbook").researcher.model_copy(update={"name": "oracle"})
     with pytest.raises(UsageProblem, match="oracle") as caught:
-        make_researcher(settings)
-    assert "playbook, random, tpe" in caught.value.hint
+        make_researcher(config("playbook").model_copy(update={"researcher": settings}), NOWHERE)
+    assert "llm, playbook, random, tpe" in caught.value.hint

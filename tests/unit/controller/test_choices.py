@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from hpc_trex.agents.at_once import AtOnce
 from hpc_trex.agents.protocol import Diagnosis
 from hpc_trex.controller import Controller
 from hpc_trex.files import write_record
@@ -23,7 +24,7 @@ from hpc_trex.tree.check import check
 from tests.unit.controller import simulation
 
 
-class Scripted:
+class Scripted(AtOnce):
     """A Researcher that reads its plans from a list: each is a round's trials, (learning rate, mixture)."""
 
     name = "scripted"

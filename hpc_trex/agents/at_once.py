@@ -1,0 +1,22 @@
+"""What every Researcher without a language model has in common: it answers at once and calls nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from hpc_trex.agents.protocol import TreeView
+from hpc_trex.models import LlmCall
+
+
+class AtOnce:
+    """The part of :class:`hpc_trex.agents.protocol.Researcher` that is about waiting and paying."""
+
+    thinking = False
+
+    def begun(self, view: TreeView) -> int | None:  # noqa: ARG002
+        """Nothing is ever under way between two ticks."""
+        return None
+
+    def new_calls(self, known: Container[str]) -> list[LlmCall]:  # noqa: ARG002
+        """Nobody is called."""
+        return []

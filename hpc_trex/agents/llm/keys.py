@@ -1,0 +1,34 @@
+"""Where the key of an endpoint comes from: the environment, else a file of the user's own. It is never written anywhere."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from hpc_trex.errors import CredentialsMissing
+from hpc_trex.models import LlmSettings
+
+
+def read_key(settings: LlmSettings) -> str | None:
+    """Return the key: of the environment variable, else of the key file; None where neither is given.
+
+    Raises :class:`CredentialsMissing` for a key file that is not there, is empty, or that others may read.
+    """
+    given = os.environ.get(settings.key_variable, "").strip()
+    if given or settings.key_file is None:
+        return given or None
+    path = Path(settings.key_file).expanduser()
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialsMissing(
+            f"the key file {path} cannot be read: {error}",
+            hint=f"write the key into it, or export {settings.key_variable}",
+        ) from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise CredentialsMissing(f"others may read the key file {path}", hint=f"chmod 600 {path}")
+    if not text:
+        raise CredentialsMissing(f"the key file {path} is empty", hint="write the key into it")
+    return text

@@ -1,0 +1,276 @@
+"""The Researcher with a language model: a brief, then for each round a direction, a plan, a review; then its diagnosis.
+
+Every question has a name that follows from the tree alone (``node-0007/plan-1``), and its answer is on disk before it is
+used. So a controller that died goes on where it was, and pays for no answer twice; and a search is replayed by copying
+another's answers. Questions are asked in threads beside the jobs: ``propose`` and ``diagnose`` never wait.
+
+What the model cannot do, the rules do: a plan that is refused three times is replaced by the playbook's, and the rules'
+reading of a round stands below the model's in every report.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Container, Iterable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from hpc_trex.agents.llm.answers import (
+    Brief,
+    DiagnosisAnswer,
+    Direction,
+    PlanAnswer,
+    ReviewAnswer,
+    brief_text,
+    direction_text,
+    to_insights,
+    to_plan,
+)
+from hpc_trex.agents.llm.client import LlmClient, Question
+from hpc_trex.agents.llm.context import (
+    Message,
+    brief_messages,
+    design_messages,
+    diagnosis_messages,
+    review_messages,
+    revise_messages,
+)
+from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached, LlmUnavailable
+from hpc_trex.agents.llm.keys import read_key
+from hpc_trex.agents.llm.ledger import Ledger
+from hpc_trex.agents.playbook import PlaybookResearcher
+from hpc_trex.agents.protocol import Diagnosis, Sample, StillThinking, TreeView
+from hpc_trex.agents.reviewer import review
+from hpc_trex.errors import CredentialsMissing, UsageProblem
+from hpc_trex.files import write_atomic
+from hpc_trex.layout import SearchPaths
+from hpc_trex.models import LlmCall, NodeState, RoundPlan, SearchConfig, digest
+
+M = TypeVar("M", bound=BaseModel)
+
+RESEARCHER, REVIEWER = "researcher", "reviewer"
+#: A plan may be revised so often; then the playbook's is taken.
+REVISIONS = 2
+BRIEF = "node-0000/brief"
+#: How a question can end that leaves the rules to do the work.
+_NO_ANSWER = (LlmBadAnswer, LlmBudgetReached, LlmUnavailable, CredentialsMissing)
+
+
+class LlmResearcher:
+    """``llm``. Implements :class:`hpc_trex.agents.protocol.Researcher`.
+
+    Raises :class:`CredentialsMissing` for a key file that cannot be used.
+    """
+
+    name = "llm"
+
+    def __init__(self, config: SearchConfig, paths: SearchPaths, *, client: LlmClient | None = None) -> None:
+        if config.llm is None:
+            raise UsageProblem("the Researcher llm has no language model", hint="hpc-trex launch --llm-model NAME")
+        self.settings = config.llm
+        self.ledger = Ledger(paths.llm)
+        self.client = client or LlmClient(config.llm, self.ledger, key=read_key(config.llm))
+        self.rules = PlaybookResearcher()
+        self._asking: dict[str, Future[BaseModel]] = {}
+        self._ended: list[int] | None = None
+        """Nodes with calls that came to an end since they were booked; None: all that lie on disk are to be booked."""
+        self._read: dict[int, tuple[Diagnosis, list[Sample]]] = {}
+        """What the rules say of rounds that the model still reads, with their bad cases."""
+        self._trouble: Exception | None = None
+        """Why there is no brief yet."""
+
+    # ---- designing ------------------------------------------------------------------------------------------------
+
+    @property
+    def thinking(self) -> bool:
+        """Whether a question is under way, or an answer is there that nobody has fetched."""
+        return bool(self._asking)
+
+    def begun(self, view: TreeView) -> int | None:
+        """Return the parent of the next round, where its design has begun."""
+        try:
+            return int(self._begun_file(len(view.nodes())).read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def propose(self, view: TreeView, parent: int, *, seed: int) -> RoundPlan:
+        """Return the next child of ``parent``. See the protocol for what it raises meanwhile."""
+        node = len(view.nodes())
+        self._wait_for_reading(view, parent)
+        if self.begun(view) is None:
+            file = self._begun_file(node)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, f"{parent}\n")
+        try:
+            return self._designed(view, parent, node)
+        except LlmBadAnswer as error:
+            return self._by_rules(view, parent, seed, error.message)
+
+    def _wait_for_reading(self, view: TreeView, parent: int) -> None:
+        """Raise StillThinking while the parent is being read: its diagnosis is what the design rests on."""
+        state = view.node(parent).state
+        if state in (NodeState.DONE, NodeState.FAILED) and not view.node(parent).report:
+            if self._trouble is not None:
+                raise self._trouble
+            raise StillThinking
+
+    def _begun_file(self, node: int) -> Any:
+        return self.ledger.folder / f"node-{node:04d}" / "begun.txt"
+
+    def _designed(self, view: TreeView, parent: int, node: int) -> RoundPlan:
+        budget = self.settings.context_tokens
+        brief = self._brief()
+
+        def asks_direction() -> list[Message]:
+            return design_messages(view, parent, settings_budget=budget, stage="direction", brief=brief, direction=None)
+
+        direction = direction_text(self._answer(node, "direction", RESEARCHER, Direction, asks_direction))
+
+        def asks_plan() -> list[Message]:
+            return design_messages(view, parent, settings_budget=budget, stage="plan", brief=brief, direction=direction)
+
+        refusals: list[str] = []
+        asks: Callable[[], list[Message]] = asks_plan
+        for number in range(1, REVISIONS + 2):
+            answer = self._answer(node, f"plan-{number}", RESEARCHER, PlanAnswer, asks)
+            plan = to_plan(answer)
+            plan = plan if plan.move else plan.model_copy(update={"move": "llm"})
+            refusals = self._refusals(view, parent, node, number, plan)
+            if not refusals:
+                return plan
+            asks = self._asks_again(node, number, answer, refusals)
+        raise LlmBadAnswer(f"{REVISIONS + 1} plans in a row were refused, the last one because: {'; '.join(refusals)}")
+
+    def _asks_again(
+        self, node: int, number: int, answer: PlanAnswer, refusals: list[str]
+    ) -> Callable[[], list[Message]]:
+        def asks() -> list[Message]:
+            earlier = self.ledger.find(f"node-{node:04d}/plan-{number}")
+            messages = list(earlier.messages) if earlier else []
+            return revise_messages(messages, answer.model_dump_json(), refusals)
+
+        return asks
+
+    def _refusals(self, view: TreeView, parent: int, node: int, number: int, plan: RoundPlan) -> list[str]:
+        """Return why a plan cannot be run: by the rules, then by the Reviewer's second opinion."""
+        refusals = review(plan, view)  # first: only a valid plan has an identity
+        if refusals:
+            return refusals
+        if view.is_known(plan):
+            return ["every trial of this plan has been run already: change what is trained or on what"]
+        if not self.settings.review:
+            return []
+
+        def asks() -> list[Message]:
+            return review_messages(view, parent, plan, budget=self.settings.context_tokens)
+
+        try:
+            opinion = self._answer(node, f"review-{number}", REVIEWER, ReviewAnswer, asks)
+        except LlmBadAnswer:  # the rules have accepted it
+            return []
+        return [] if opinion.accept else list(opinion.reasons)
+
+    def _by_rules(self, view: TreeView, parent: int, seed: int, why: str) -> RoundPlan:
+        plan = self.rules.propose(view, parent, seed=seed)
+        said = f"(The playbook's round; the language model gave no usable plan: {why[:600]}) {plan.hypothesis}"
+        return plan.model_copy(update={"hypothesis": said[:4000]})
+
+    def _brief(self) -> str:
+        found = self.ledger.find(BRIEF)
+        return brief_text(Brief.model_validate(found.value)) if found is not None else ""
+
+    # ---- reading --------------------------------------------------------------------------------------------------
+
+    def diagnose(self, view: TreeView, node: int, samples: Iterable[Sample]) -> Diagnosis:
+        """Read a finished round: the model's report, then the rules'; insights of both."""
+        if node not in self._read:
+            rows = list(samples)
+            self._read[node] = self.rules.diagnose(view, node, rows), rows
+        rules, rows = self._read[node]
+        try:
+            said = self._brief_of(view, rules, rows) if node == 0 else self._reading(view, node, rules, rows)
+        except (LlmUnavailable, CredentialsMissing) as error:
+            if node == 0 and view.config.budget.max_nodes:
+                self._trouble = error  # nothing is designed without a brief: the search pauses
+                raise StillThinking from error
+            said = self._without(rules, error.message)
+        except (LlmBadAnswer, LlmBudgetReached) as error:
+            said = self._without(rules, error.message)
+        self._trouble = None
+        del self._read[node]
+        return said
+
+    def _brief_of(self, view: TreeView, rules: Diagnosis, rows: list[Sample]) -> Diagnosis:
+        def asks() -> list[Message]:
+            return brief_messages(view, rows, budget=self.settings.context_tokens)
+
+        brief = self._answer(0, "brief", RESEARCHER, Brief, asks)
+        return Diagnosis(f"{rules.report}\n\nBrief\n{brief_text(brief)}", rules.insights)
+
+    def _reading(self, view: TreeView, node: int, rules: Diagnosis, rows: list[Sample]) -> Diagnosis:
+        def asks() -> list[Message]:
+            return diagnosis_messages(view, node, rows, budget=self.settings.context_tokens, rule_report=rules.report)
+
+        # A round that was opened again by a person is read again: its trials stand in other states then.
+        outcome = digest({str(trial.trial): trial.state.value for trial in view.node(node).trials})[:6]
+        answer = self._answer(node, f"diagnosis-{outcome}", RESEARCHER, DiagnosisAnswer, asks)
+        groups = [f"- {group.kind} {group.share:.0%}: {group.cause}" for group in answer.groups]
+        report = "\n".join([rules.report, "", "Diagnosis", answer.report, f"Moved: {answer.moved}", *groups])
+        insights = [*rules.insights, *to_insights(answer, node, {one.id for one in view.nodes()})]
+        return Diagnosis(report, insights)
+
+    def _without(self, rules: Diagnosis, why: str) -> Diagnosis:
+        return Diagnosis(f"{rules.report}\nRead by the rules alone: {why}", rules.insights)
+
+    # ---- asking ---------------------------------------------------------------------------------------------------
+
+    def _answer(
+        self, node: int, name: str, role: str, answer: type[M], messages: Callable[[], Sequence[dict[str, Any]]]
+    ) -> M:
+        """Return the recorded answer to a question, or begin to ask it. Raises StillThinking meanwhile."""
+        call = f"node-{node:04d}/{name}"
+        asked = self._asking.get(call)
+        if asked is None:
+            found = self.ledger.find(call)
+            if found is not None:
+                return answer.model_validate(found.value)
+            self._begin(Question(call, role, node, messages()), answer)
+            raise StillThinking
+        if not asked.done():
+            raise StillThinking
+        del self._asking[call]
+        if self._ended is not None:
+            self._ended.append(node)
+        given = asked.result()
+        assert isinstance(given, answer)
+        return given
+
+    def _begin(self, question: Question, answer: type[BaseModel]) -> None:
+        """Ask in a thread that does not keep the process: what it has not recorded when that ends is asked again."""
+        future: Future[BaseModel] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(self.client.ask(question, answer).value)
+            except BaseException as error:  # noqa: BLE001 # it is raised in the thread that fetches the answer
+                future.set_exception(error)
+
+        self._asking[question.call] = future
+        threading.Thread(target=run, name=question.call, daemon=True).start()
+
+    def new_calls(self, known: Container[str]) -> list[LlmCall]:
+        """Return the calls that came to an end and whose names are not known; a failed one is named as its file."""
+        nodes: Iterable[int | None] = [None] if self._ended is None else sorted(set(self._ended))
+        self._ended = []
+        found: list[LlmCall] = []
+        for node in nodes:
+            failures: dict[str, int] = {}
+            for call in self.ledger.calls(node):
+                if call.value is None:
+                    failures[call.call] = failures.get(call.call, 0) + 1
+                    call = call.model_copy(update={"call": f"{call.call}.failed-{failures[call.call]}"})  # noqa: PLW2901
+                if call.call not in known:
+                    found.append(call)
+        return found
