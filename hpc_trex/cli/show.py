@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from hpc_trex.cli.options import emit, emit_json, json_option, last_option, look, number_of, pick, search_argument
 
+if TYPE_CHECKING:
+    from hpc_trex.models import LlmCall
 
-@click.command("show", epilog="Example: hpc-trex show 3 listops-1")
+
+@click.command(
+    "show", epilog="\b\nExamples:\n  hpc-trex show 3 listops-1\n  hpc-trex show 3 listops-1 --reasoning | less"
+)
 @click.argument("node")
 @search_argument
 @last_option
+@click.option(
+    "--reasoning", is_flag=True, help="What the language model was asked for this round and what it answered, whole."
+)
 @json_option
-def command(node: str, search: str | None, last: bool, json: bool) -> None:
-    """Show round NODE of SEARCH: plan, data recipe, difference from its parent, trials, jobs, diagnosis."""
+def command(node: str, search: str | None, last: bool, reasoning: bool, json: bool) -> None:
+    """Show round NODE of SEARCH: plan, data recipe, difference from its parent, trials, jobs, diagnosis, the agents' calls."""
+    from hpc_trex.agents.llm.ledger import Ledger
     from hpc_trex.cli.json_views import node_json
     from hpc_trex.report.difference import plan_difference
     from hpc_trex.report.tables import node_text
     from hpc_trex.tree.store import Store
 
-    with Store.read(pick(search, last)) as reader:
+    paths = pick(search, last)
+    with Store.read(paths) as reader:
         view = reader.node(number_of(node))
         attempts = reader.attempts(view.id)
         parent = None if view.parent is None else reader.node(view.parent)
     difference = plan_difference(parent, view)
+    calls = Ledger(paths.llm).calls(view.id) if paths.llm.is_dir() else []
     if json:
-        emit_json(node_json(view, attempts, difference))
-    else:
-        emit(node_text(view, attempts, difference, look()))
+        emit_json(node_json(view, attempts, difference) | {"calls": [call.model_dump(mode="json") for call in calls]})
+        return
+    emit(node_text(view, attempts, difference, look()))
+    if calls:
+        emit("\n" + "\n".join(["agents", *map(call_line, calls)]))
+    for call in calls if reasoning else []:
+        emit("\n" + whole(call))
+
+
+def call_line(call: LlmCall) -> str:
+    """Return one call in a line: its name, the tokens and money it used, what came of it."""
+    usage = call.usage
+    known = usage.tokens_in is not None and usage.tokens_out is not None
+    words = [f"{usage.tokens_in:,} + {usage.tokens_out:,} tokens" if known else "tokens not told"]
+    words += [f"{usage.money:.4f} of money"] if usage.money is not None else []
+    words += [f"{usage.seconds:.1f} s", call.model, f"failed: {call.error}" if call.value is None else call.rung]
+    return f"  {call.call:<24} {', '.join(words)}"
+
+
+def whole(call: LlmCall) -> str:
+    """Return question and answer of a call as they were."""
+    parts = [f"=== {call.call} ({call.role}, {call.model})"]
+    parts += [f"--- {message.get('role', '')}\n{message.get('content', '')}" for message in call.messages]
+    parts += [f"--- answer {number}\n{reply}" for number, reply in enumerate(call.replies, start=1)]
+    return "\n".join(parts)
