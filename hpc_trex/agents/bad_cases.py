@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from hpc_trex.agents.protocol import Sample
@@ -36,11 +36,7 @@ class BadCases(NamedTuple):
 def bad_cases(samples: Iterable[Sample], labels: tuple[str, ...], *, higher_is_better: bool = True) -> BadCases:
     """Group the bad rows. Confusions are counted only where the task has labels: elsewhere each answer is its own."""
     rows = list(samples)
-    sign = 1 if higher_is_better else -1
-    marks = [sign * row.score for row in rows]
-    # Half-way between nothing and the best row: right or wrong of an exact metric, the weaker rows of a graded one.
-    bar = (max([0.0, *marks]) if higher_is_better else max(marks, default=0.0) + min(marks, default=0.0)) / 2
-    bad = [row for row, mark in zip(rows, marks, strict=True) if mark < bar or (mark <= 0 and higher_is_better)]
+    bad = bad_rows(rows, higher_is_better=higher_is_better)
     kinds = Counter(kind_of(row) for row in bad)
     first = {kind_of(row): row for row in reversed(bad)}
     groups = tuple(
@@ -49,6 +45,15 @@ def bad_cases(samples: Iterable[Sample], labels: tuple[str, ...], *, higher_is_b
     pairs = Counter((row.reference, row.answer) for row in bad if labels and kind_of(row) == CONTENT)
     ordered = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:3]
     return BadCases(len(rows), len(bad), groups, tuple((ref, answer, count) for (ref, answer), count in ordered))
+
+
+def bad_rows(rows: Sequence[Sample], *, higher_is_better: bool = True) -> list[Sample]:
+    """Return the bad rows in their order: right or wrong of an exact metric, the weaker rows of a graded one."""
+    sign = 1 if higher_is_better else -1
+    marks = [sign * row.score for row in rows]
+    # Half-way between nothing and the best row.
+    bar = (max([0.0, *marks]) if higher_is_better else max(marks, default=0.0) + min(marks, default=0.0)) / 2
+    return [row for row, mark in zip(rows, marks, strict=True) if mark < bar or (mark <= 0 and higher_is_better)]
 
 
 def kind_of(row: Sample) -> str:

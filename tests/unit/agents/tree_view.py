@@ -13,6 +13,7 @@ import random
 from hpc_trex.agents.protocol import MoveOutcome
 from hpc_trex.models import (
     FailureClass,
+    Insight,
     JobKind,
     JobResult,
     MetricSpec,
@@ -65,6 +66,7 @@ class FakeTree:
         )
         self.source_rows = {name: source.rows or 0 for name, source in self.task.sources.items()}
         self.noise_sd: float | None = None
+        self.lessons: list[Insight] = []
         self._nodes: dict[int, NodeView] = {}
         self._known: set[str] = set()
         self.baseline(0.27)
@@ -140,6 +142,9 @@ class FakeTree:
 
     def key_nodes(self, count: int = 6) -> list[NodeView]:
         return [node for node in self.nodes() if node.score is not None][:count]
+
+    def insights(self) -> list[Insight]:
+        return list(self.lessons)
 
     def moves(self) -> list[MoveOutcome]:
         found = []
