@@ -1,0 +1,125 @@
+"""What does not change during a search: the task, the operators, the training fields. It stands first in each request.
+
+Operators and fields are read out of the models' own schemas, so that what a Researcher is told is what is validated.
+The sealed test is in none of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any, get_args
+
+from hpc_trex.agents.defaults import default_train
+from hpc_trex.agents.llm.fence import one_line, paragraph
+from hpc_trex.agents.llm.fit import MUST, Part
+from hpc_trex.agents.protocol import TreeView
+from hpc_trex.models import LoraSettings, Source, TrainConfig, TrialPlan
+from hpc_trex.models.operators import Step
+
+#: The classes of all operators, in the order of their definition.
+OPERATORS: tuple[type[Any], ...] = get_args(get_args(Step)[0])
+
+
+def task_parts(view: TreeView) -> list[Part]:
+    """Return the task card's facts, and what it says of itself as data."""
+    card, metric = view.task, view.task.metric
+    better = "higher is better" if metric.higher_is_better else "lower is better"
+    lines = [
+        f"Task: {card.name}. Licence: {one_line(card.licence, 100)}. Base model: {one_line(view.config.model, 200)}.",
+        f"Metric on the dev split: {metric.name}, {better}.",
+        f"Answers are generated with at most {metric.max_new_tokens} new tokens and end at {json.dumps(metric.stop)}.",
+    ]
+    if metric.labels:
+        lines.append(f"Valid answers: {one_line(', '.join(metric.labels), 1000)}")
+    if card.capabilities:
+        lines.append(f"Capabilities: {one_line(', '.join(card.capabilities), 300)}")
+    lines += [f"Known score: {one_line(ref.name, 80)} {ref.score:g}" for ref in card.references[:10]]
+    lines.append("Training sources:")
+    lines += [_source_line(name, source, view.source_rows.get(name)) for name, source in card.sources.items()]
+    told = {"title": card.title, "description": card.description}
+    templates = {"system": card.prompt.system, "prompt": card.prompt.prompt, "answer": card.prompt.answer}
+    words = [f"{name}: {paragraph(text, 2000)}" for name, text in told.items() if text.strip()]
+    words += [f"template of the {name}: {one_line(text, 1000)}" for name, text in templates.items() if text.strip()]
+    return [
+        Part("Task", "\n".join(lines), MUST),
+        Part("Task card, in its own words", "\n".join(words), MUST, data=True),
+    ]
+
+
+def _source_line(name: str, source: Source, rows: int | None) -> str:
+    if source.hub is not None:
+        origin = f"hub {source.hub}, commit {source.revision}"
+    elif source.generator is not None:
+        origin = f"generated: {source.generator}, {source.part}"
+    else:
+        origin = f"file {PurePath(source.path or '').name}"
+    trust = "trusted" if source.trusted else "not trusted"
+    return f"- {one_line(name, 100)}: {'unknown number of' if rows is None else rows} rows, {trust}, {one_line(origin, 200)}"
+
+
+def operator_part() -> Part:
+    """Return every operator with its parameters and their bounds."""
+    lines = ["A recipe is a list of steps; each has op and the parameters below. Rows have prompt, answer and source."]
+    for operator in OPERATORS:
+        schema = operator.model_json_schema()
+        name = schema["properties"]["op"]["const"]
+        lines.append(f"- {name}: {_words(schema.get('description', ''))}")
+        lines += _field_lines(schema, without=("op",))
+    return Part("Data operators", "\n".join(lines), MUST)
+
+
+def training_part(view: TreeView) -> Part:
+    """Return the fields of a training and a trial with their bounds, and what this task starts from."""
+    lines = ["Fields of train. One that you leave out takes the default given here, not the parent's value."]
+    lines += _field_lines(TrainConfig.model_json_schema(), without=("lora",))
+    lines.append("Fields of train.lora:")
+    lines += _field_lines(LoraSettings.model_json_schema())
+    lines.append("Beside train a trial has:")
+    lines += _field_lines(TrialPlan.model_json_schema(), without=("train",))
+    lines.append(f"This task starts from train = {train_json(default_train(view))}")
+    lines.append(f"A round has 1 to {view.config.researcher.trials} trials.")
+    return Part("Training", "\n".join(lines), MUST)
+
+
+def train_json(train: TrainConfig) -> str:
+    """Return what of a training configuration is not default, as JSON."""
+    return json.dumps(train.resolved().model_dump(mode="json", exclude_defaults=True), ensure_ascii=False)
+
+
+def _field_lines(schema: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> list[str]:
+    required = schema.get("required", ())
+    lines = []
+    for name, field in schema["properties"].items():
+        if name in without:
+            continue
+        default = "required" if name in required else f"default {json.dumps(field.get('default'))}"
+        words = _words(field.get("description", ""))
+        lines.append(f"  - {name}: {_kind(field)}; {default}{'. ' + words if words else ''}")
+    return lines
+
+
+def _kind(field: Mapping[str, Any]) -> str:
+    """Return type and bounds of a field in a few words."""
+    if "anyOf" in field:
+        return " or ".join(_kind(option) for option in field["anyOf"])
+    if "enum" in field or "const" in field:
+        return " | ".join(json.dumps(value) for value in field.get("enum", [field.get("const")]))
+    if field.get("type") == "array":
+        return f"list of {_kind(field.get('items', {}))}"
+    if field.get("type") == "object":
+        return f"object of {_kind(field.get('additionalProperties', {}))} by name"
+    signs = {
+        "minimum": ">=",
+        "exclusiveMinimum": ">",
+        "maximum": "<=",
+        "exclusiveMaximum": "<",
+        "maxLength": "length <=",
+    }
+    bounds = [f"{sign} {field[key]}" for key, sign in signs.items() if key in field]
+    return " ".join([str(field.get("type", "value")), *bounds])
+
+
+def _words(text: str) -> str:
+    return " ".join(text.replace("``", "").split()).rstrip(".")
