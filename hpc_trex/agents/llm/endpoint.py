@@ -6,8 +6,8 @@ import ipaddress
 import json
 import os
 import urllib.parse
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
@@ -43,6 +43,15 @@ class Endpoint(NamedTuple):
             if len(secret) >= SHORTEST_SECRET:
                 text = text.replace(secret, HIDDEN).replace(json.dumps(secret)[1:-1], HIDDEN)
         return text
+
+
+def each_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Return plain JSON data with every text in it changed; keys stay."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: each_text(item, change) for key, item in value.items()}
+    return [each_text(item, change) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def endpoint_of(settings: LlmSettings, key: str | None, environment: Mapping[str, str] | None = None) -> Endpoint:

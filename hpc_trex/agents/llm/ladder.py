@@ -42,7 +42,7 @@ def without(form: Form, about: str) -> Form | None:
         return form._replace(stream="plain")
     if any(word in words for word in _ABOUT[form.rung]):
         return lower(form)
-    if form.stream != "no" and "stream" in words:
+    if form.stream != "no" and re.search(r"\bstream", words):
         return form._replace(stream="no")
     return None
 

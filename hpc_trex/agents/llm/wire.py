@@ -32,10 +32,11 @@ class Reply(NamedTuple):
 class NotAReply(Exception):
     """A body that is no reply; ``words`` say what it is."""
 
-    def __init__(self, words: str, *, status: int = 0) -> None:
+    def __init__(self, words: str, *, status: int = 0, usage: LlmUsage | None = None) -> None:
         super().__init__(words)
         self.words = words
         self.status = status
+        self.usage = usage or LlmUsage()
 
 
 def read(kind: str, body: Iterable[bytes]) -> Reply:
@@ -62,7 +63,7 @@ def whole(body: object) -> Reply:
     choice = _first(body.get("choices"))
     message = choice.get("message") if choice else None
     if choice is None or not isinstance(message, dict):
-        raise NotAReply("the server's completion has no choices")
+        raise NotAReply("the server's completion has no choices", usage=told(body.get("usage")))
     call = _first(message.get("tool_calls"))
     function = call.get("function") if call else None
     function = function if isinstance(function, dict) else {}
@@ -89,7 +90,8 @@ def _streamed(events: Iterable[dict[str, Any]]) -> Reply:
         if choice is None:
             continue
         finish = _text(choice.get("finish_reason")) or finish
-        delta = choice.get("delta") if isinstance(choice.get("delta"), dict) else {}
+        found = choice.get("delta")
+        delta: dict[str, Any] = found if isinstance(found, dict) else {}
         parts["text"].append(_text(delta.get("content")))
         parts["refusal"].append(_text(delta.get("refusal")))
         parts["thought"].append(_text(delta.get("reasoning_content") or delta.get("reasoning")))
