@@ -17,7 +17,7 @@ help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
 demo: install ## set up, then run a whole search with no option at all
-	$(BIN)/hpc-trex launch
+	HPC_TREX_KNOWLEDGE=off $(BIN)/hpc-trex launch
 
 test: install system lint types unit local cluster ## set up (a real Slurm included), then all tests
 

@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from hpc_trex.agents.llm.replay import copy_answers
+from hpc_trex.agents.prior import begin_with
 from hpc_trex.errors import UsageProblem
 from hpc_trex.faults import reach
 from hpc_trex.files import (
@@ -28,9 +29,11 @@ from hpc_trex.files import (
     sync_folder,
     temporary_name,
     write_atomic,
+    write_record,
 )
 from hpc_trex.ftbench.cards import LoadedCard, load_card
 from hpc_trex.ftbench.materialise import materialise
+from hpc_trex.knowledge.start import start_lines
 from hpc_trex.layout import SearchPaths, home
 from hpc_trex.models import (
     Budget,
@@ -43,6 +46,7 @@ from hpc_trex.models import (
     SearchConfig,
     TrainConfig,
 )
+from hpc_trex.models.knowledge import StartingKnowledge
 from hpc_trex.searches import find_search, new_name, require_safe_place
 from hpc_trex.slurm.containers import check_image
 from hpc_trex.slurm.preflight import check_limits, preflight
@@ -82,6 +86,8 @@ class LaunchOptions(Record):
     """Fields of :class:`LlmSettings` that were given; the Researcher ``llm`` needs ``model``."""
     replay: str | None = None
     """A search whose recorded answers of the language model are given again, without asking it."""
+    knowledge: bool = False
+    """Start from the knowledge base, and go into it in the end. The command line says yes unless it is told not to."""
 
 
 class LaunchPlan(NamedTuple):
@@ -94,6 +100,8 @@ class LaunchPlan(NamedTuple):
     model: StagedModel
     lines: list[str]
     script: str
+    known: StartingKnowledge | None = None
+    """What the search will start from."""
 
 
 def plan_launch(options: LaunchOptions) -> LaunchPlan:
@@ -119,8 +127,10 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
         raise UsageProblem(f"{directory} exists already", hint=f"choose another --name, or: hpc-trex resume {name}")
     first = directory / "nodes" / "0000" / "trials" / "0" / "attempts" / "1"
     request = JobRequest(f"{config.uid}-n0-t0-a1", first, first / "spec.json", JobKind.BASELINE, profile.evaluate)
-    lines = [*_lines(config, directory), *preflight(profile, directory)]
-    return LaunchPlan(options, config, directory, loaded, model, lines, scheduler.render(request))
+    earlier = find_search(options.replay) if options.replay is not None else None
+    known = begin_with(config, loaded.card, base_digest=model.digest, wanted=options.knowledge, replay=earlier)
+    lines = [*_lines(config, directory), *(start_lines(known) if known else []), *preflight(profile, directory)]
+    return LaunchPlan(options, config, directory, loaded, model, lines, scheduler.render(request), known)
 
 
 def _profile(options: LaunchOptions) -> Profile:
@@ -252,6 +262,8 @@ def create_search(plan: LaunchPlan) -> SearchPaths:
     def rows(paths: SearchPaths) -> str:
         if plan.options.replay is not None:
             copy_answers(find_search(plan.options.replay), paths)
+        if plan.known is not None:
+            write_record(paths.knowledge, plan.known)
         return materialise(plan.loaded, paths, drop_overlap=plan.options.drop_overlap).card_digest
 
     higher = plan.loaded.card.metric.higher_is_better

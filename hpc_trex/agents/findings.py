@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from math import fsum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpc_trex.agents.diagnosis import TO_CLAIM
 from hpc_trex.agents.evidence import Gain, beats_noise, gains
 from hpc_trex.agents.moves import Playbook, load_playbook
 from hpc_trex.agents.tree_facts import Facts, read_tree
+from hpc_trex.errors import EnvironmentProblem
+from hpc_trex.files import read_record
 from hpc_trex.knowledge.size import size_class
-from hpc_trex.models import Insight, digest
+from hpc_trex.layout import SearchPaths
+from hpc_trex.models import Insight, TaskCard, digest
 from hpc_trex.models.knowledge import Finding, Remembered, Target, Verdict
+from hpc_trex.tree.context import StoreView
+from hpc_trex.tree.store import Store
 
 if TYPE_CHECKING:
     from hpc_trex.agents.protocol import TreeView
-    from hpc_trex.models import SearchConfig, TaskCard
-    from hpc_trex.tree.store import Store
+    from hpc_trex.models import SearchConfig
 
 MOVE = "move:"
 
@@ -47,6 +52,27 @@ def remembered(store: Store, view: TreeView, book: Playbook | None = None) -> Re
         noise=status.noise_sd,
         findings=tuple(findings(facts, load_playbook() if book is None else book, store.insights())),
     )
+
+
+def remembered_from(paths: SearchPaths) -> Remembered:
+    """Read a search directory. Raises :class:`EnvironmentProblem` when its task card is gone."""
+    card = read_record(paths.card, TaskCard)
+    if card is None:
+        raise EnvironmentProblem(
+            f"{paths.card} is missing or damaged", hint="the search directory is incomplete; restore it"
+        )
+    rows = {name: count_lines(paths.sources / f"{name}.jsonl") for name in card.sources}
+    with Store.read(paths) as reader:
+        return remembered(reader, StoreView(reader, card, rows))
+
+
+def count_lines(path: Path) -> int:
+    """Return how many rows a source has; 0 of one that is gone."""
+    try:
+        with path.open("rb") as handle:
+            return sum(1 for _ in handle)
+    except FileNotFoundError:
+        return 0
 
 
 def target_of(config: SearchConfig, card: TaskCard, *, task_digest: str, base_digest: str) -> Target:

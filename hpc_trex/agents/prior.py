@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from hpc_trex.agents.findings import target_of
 from hpc_trex.agents.moves import Move, Playbook, Prior
+from hpc_trex.knowledge.start import start_from
 from hpc_trex.knowledge.words import lesson_line
-from hpc_trex.layout import SearchPaths
-from hpc_trex.models.knowledge import Lesson
+from hpc_trex.layout import SearchPaths, knowledge
+from hpc_trex.models import SearchConfig, TaskCard
+from hpc_trex.models.knowledge import Lesson, StartingKnowledge
 from hpc_trex.tree.known import starting_knowledge
 
 #: Lines of a Researcher's context; what is most use and most alike comes first.
@@ -26,6 +29,19 @@ class Taught(Protocol):
 
     @property
     def lessons(self) -> tuple[Lesson, ...]: ...
+
+
+def begin_with(
+    config: SearchConfig, card: TaskCard, *, base_digest: str, wanted: bool, replay: SearchPaths | None
+) -> StartingKnowledge | None:
+    """Return what a new search starts from; None where it is to have nothing to do with a knowledge base.
+
+    A replay starts from what the earlier search started from: else it would ask other questions.
+    """
+    if replay is not None:
+        return starting_knowledge(replay)
+    base = knowledge() if wanted else None
+    return start_from(base, target_of(config, card, task_digest="", base_digest=base_digest)) if base else None
 
 
 def prior_lessons(paths: SearchPaths) -> list[str]:

@@ -60,6 +60,12 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
 @click.option("--llm-price-in", type=click.FloatRange(min=0), help="Money per million tokens of a question.")
 @click.option("--llm-price-out", type=click.FloatRange(min=0), help="Money per million tokens of an answer.")
 @click.option("--replay", metavar="SEARCH", help="Give the recorded answers of that search again, asking nobody.")
+@click.option(
+    "--knowledge/--no-knowledge",
+    default=True,
+    show_default=True,
+    help="Start from earlier searches, and be remembered.",
+)
 @click.option("--gpu-hours", type=AMOUNT, help="Cap on GPU-hours.")
 @click.option("--cpu-hours", type=AMOUNT, help="Cap on CPU-hours.")
 @click.option("--wall-minutes", type=AMOUNT, help="Cap on the time of this run.")

@@ -15,7 +15,7 @@ import click
 
 from hpc_trex.cli.errors import guarded
 from hpc_trex.cli.lazy import Entry, LazyGroup, State, check_table
-from hpc_trex.config import TOP_KEYS, Settings, check_keys, load_settings
+from hpc_trex.config import FOLDERS, TOP_KEYS, Settings, check_keys, load_settings
 from hpc_trex.errors import UsageProblem
 
 COMMANDS = {
@@ -27,6 +27,7 @@ COMMANDS = {
     "show": Entry("show", "One round: plan, recipe, trials and jobs."),
     "logs": Entry("logs", "Output of a job, with -f as it is written."),
     "best": Entry("best", "The best round against the baseline."),
+    "insights": Entry("insights", "The lessons of a search, and of all searches together."),
     "sweep": Entry("sweep", "Many searches as one Slurm array."),
     "wait": Entry("wait", "Block until a search is over; the exit code says its fate."),
     "pause": Entry("pause", "Start no more jobs until resume."),
@@ -116,10 +117,10 @@ def _apply_top_keys(settings: Settings, site: str | None) -> None:
     In a project the searches stand beside its ``hpc-trex.toml``, from whatever folder below the command is typed.
     """
     folders: dict[str, object] = {"home": str(settings.project / "searches")} if settings.project else {}
-    folders.update({key: settings.values[key] for key in ("site", "home", "cache") if key in settings.values})
+    folders.update({key: settings.values[key] for key in FOLDERS if key in settings.values})
     for key, value in folders.items():
         if not isinstance(value, str):
-            raise UsageProblem(f"{settings.origin(key)}: {key} must be a folder's path, not {value!r}")
+            raise UsageProblem(f"{settings.origin(key)}: {key} must be a path, not {value!r}")
         os.environ.setdefault(f"HPC_TREX_{key.upper()}", value)
     if site:
         os.environ["HPC_TREX_SITE"] = str(Path(site).absolute())

@@ -17,7 +17,8 @@ from hpc_trex.models.knowledge import Evidence, Finding, Lesson, Remembered, Tar
 SAME_TASK, SAME_KIND, SAME_METRIC, OTHER_TASK = 1.0, 0.6, 0.4, 0.2
 #: Likeness of two base models: the same; the same size class; another one.
 SAME_MODEL, SAME_SIZE, OTHER_MODEL = 1.0, 0.6, 0.3
-#: A search that is less alike than this says nothing: neither the task nor the model is of the same kind.
+#: A search that is less alike than this says nothing: neither the task nor the model is of the same kind. Where only the
+#: task or only the model was named, that has to be of the same kind.
 FITS = 0.2
 
 #: What is most use first.
@@ -30,7 +31,20 @@ def likeness(search: Remembered, target: Target | None) -> float:
     return 1.0 if target is None else _task_likeness(search, target) * _model_likeness(search, target)
 
 
+def fits(search: Remembered, target: Target | None) -> bool:
+    """Tell whether a search says anything about a target."""
+    if target is None:
+        return True
+    if not target.model:
+        return _task_likeness(search, target) > OTHER_TASK
+    if not target.task:
+        return _model_likeness(search, target) > OTHER_MODEL
+    return likeness(search, target) >= FITS
+
+
 def _task_likeness(search: Remembered, target: Target) -> float:
+    if not target.task:
+        return 1.0
     if search.task == target.task or (target.task_digest and search.task_digest == target.task_digest):
         return SAME_TASK
     if set(search.tags) & set(target.tags):
@@ -39,6 +53,8 @@ def _task_likeness(search: Remembered, target: Target) -> float:
 
 
 def _model_likeness(search: Remembered, target: Target) -> float:
+    if not target.model:
+        return 1.0
     if search.model == target.model or (target.model_digest and search.model_digest == target.model_digest):
         return SAME_MODEL
     return SAME_SIZE if search.size == target.size != "unknown" else OTHER_MODEL
@@ -48,9 +64,9 @@ def merge(searches: Iterable[Remembered], target: Target | None = None) -> list[
     """Return what is known of each move, what is most use first. Searches that do not fit the target are left out."""
     found: dict[tuple[bool, str], list[tuple[Evidence, Finding]]] = defaultdict(list)
     for search in sorted({one.uid: one for one in searches}.values(), key=lambda one: (one.ended, one.uid)):
-        alike = likeness(search, target)
-        if alike < FITS:
+        if not fits(search, target):
             continue
+        alike = likeness(search, target)
         for finding in search.findings:
             key = (finding.verdict == "told", finding.move or finding.text)
             found[key].append((_evidence(search, finding, alike), finding))

@@ -46,3 +46,11 @@ def _count(number: int, one: str, many: str) -> str:
 def _one_line(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= LONGEST else flat[: LONGEST - 3] + "..."
+
+
+def evidence_line(one: Evidence) -> str:
+    """Return what one search says: where it ran, what it found, in which rounds."""
+    effect = "" if one.effect is None else f" {one.effect:+.3f}"
+    rounds = ", ".join(map(str, one.nodes)) or "none"
+    alike = "" if one.likeness == 1 else f", counts {one.likeness:.2f}"
+    return f"{one.search} ({one.date}): {one.verdict}{effect} on {one.task} with {one.model}{_size(one.size)}, rounds {rounds}{alike}"

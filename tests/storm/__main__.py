@@ -92,6 +92,7 @@ def main() -> int:
     given = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="trex-storm-"))
     os.environ |= {"HPC_TREX_HOME": str(home), "HPC_TREX_CACHE": str(home / "cache"), "OMP_NUM_THREADS": "1"}
+    os.environ["HPC_TREX_KNOWLEDGE"] = "off"
     choice = {"minutes": given.minutes, "seed": given.seed, "pause": given.pause, "settle": given.settle}
     found = storm(home, accounting=not given.no_accounting, **choice)
     if found:

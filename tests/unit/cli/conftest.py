@@ -45,6 +45,8 @@ def _apart_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HPC_TREX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HPC_TREX_HOME", str(tmp_path / "searches"))
     monkeypatch.setenv("HPC_TREX_SITE", "")
+    monkeypatch.setenv("HPC_TREX_KNOWLEDGE", "off")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
 
