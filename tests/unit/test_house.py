@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hpc_trex"
 
-GROUND = {"models", "layout", "files", "errors", "site", "suggest", "samples", "builtin", "faults"}
+GROUND = {"models", "layout", "files", "errors", "site", "suggest", "samples", "builtin", "faults", "absent"}
 #: What each room may import of the others.
 ARROWS = {
     "models": set(),
@@ -26,7 +26,7 @@ ARROWS = {
     "ftbench": GROUND,
     "tree": GROUND,
     "knowledge": {"tree"} | GROUND,
-    "agents": {"tree", "knowledge", "ftbench"} | GROUND,
+    "agents": {"tree", "knowledge", "ftbench", "research"} | GROUND,
     "slurm": {"tree", "ftbench", "job"} | GROUND,
     "report": {"tree", "ftbench"} | GROUND,
     "data": {"training", "ftbench"} | GROUND,
@@ -35,13 +35,15 @@ ARROWS = {
     "job": {"data", "training", "evaluation", "ftbench"} | GROUND,
     "searches": GROUND | {"tree"},
     "staging": GROUND | {"ftbench"},
+    "research": GROUND,
+    "absent": set(),
     "config": GROUND,
-    "controller": {"knowledge", "agents", "slurm", "report", "tree", "ftbench"} | GROUND,
+    "controller": {"knowledge", "agents", "slurm", "report", "tree", "ftbench", "research"} | GROUND,
     "launch": {"knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "doctor": {"slurm", "job", "tree", "staging"} | GROUND,
     "sweep": {"launch", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "cli": {
-        "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config",
+        "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config", "research",
     } | GROUND,
 }  # fmt: skip
 JOB_SIDE = {"job", "data", "training", "evaluation"}
