@@ -7,6 +7,7 @@ What decides (recipes, trials, shares) is refused when it is out of bounds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
@@ -138,12 +139,16 @@ class ReviewAnswer(Record):
         return self
 
 
+#: In a move ``from-6`` names the node that a rule built upon. The rules read it back; a model's own word is no such name.
+_BUILT_UPON = re.compile(r"(?<=[:+])from-(?=\d)")
+
+
 def to_plan(answer: PlanAnswer) -> RoundPlan:
     """Return the round plan of an answer; its analysis is left in the record of the call."""
     return RoundPlan(
         hypothesis=answer.hypothesis,
         expected_effect=answer.expected_effect,
-        move=answer.move,
+        move=_BUILT_UPON.sub("of-", answer.move),
         data=answer.data,
         trials=answer.trials,
     )
@@ -176,6 +181,6 @@ def to_insights(answer: DiagnosisAnswer, node: int, known: Collection[int]) -> l
     found = []
     for lesson in answer.insights:
         nodes = tuple(sorted({one for one in lesson.nodes if one in known})) or (node,)
-        kind = "-".join(lesson.kind.lower().split())
+        kind = "-".join(lesson.kind.lower().removeprefix("llm:").split())
         found.append(Insight(text=lesson.text, nodes=nodes, kind=f"llm:{kind}" if kind else ""))
     return found

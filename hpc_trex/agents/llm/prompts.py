@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta
+from jinja2 import FunctionLoader, StrictUndefined, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hpc_trex.errors import UsageProblem
@@ -26,8 +26,10 @@ class Prompt:
 
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
-        # no loader: a template cannot reach another file; no globals: it has its values and nothing else
-        self._jinja = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+        # the loader finds nothing: a template cannot reach another file; no globals: it has its values and nothing else
+        self._jinja = ImmutableSandboxedEnvironment(
+            undefined=StrictUndefined, autoescape=False, loader=FunctionLoader(lambda _: None)
+        )
         self._jinja.globals.clear()
         pieces = _HEADING.split(text)
         self.header = pieces[0]
@@ -61,7 +63,7 @@ class Prompt:
             )
         try:
             return self._jinja.from_string(self.sections[section]).render(values)
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError, ArithmeticError) as error:  # the template's own sums may fail
             raise UsageProblem(
                 f"{self.path}: section {section!r}: {error}", hint=f"this section is given: {filled}"
             ) from error

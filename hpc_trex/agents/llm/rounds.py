@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from hpc_trex.agents.apply import Draft
@@ -40,7 +41,7 @@ def round_entry(view: TreeView, node: NodeView, *, length: int = 500) -> str:
     lines = [round_line(view, node)]
     if node.plan is not None:
         lines.append(f"  claimed: {one_line(node.plan.hypothesis, length)}")
-    lines += [f"  {_trial(trial)}" for trial in node.trials if trial.kind is JobKind.TRAIN]
+    lines += [f"  {_trial(trial, node.best_trial)}" for trial in node.trials if trial.kind is JobKind.TRAIN]
     if node.message:
         lines.append(f"  message: {one_line(node.message, length)}")
     if node.report:
@@ -58,11 +59,8 @@ def plan_changes(view: TreeView, parent: int, plan: RoundPlan, *, length: int = 
 def plan_json(view: TreeView, node: NodeView) -> str:
     """Return recipe and training of a round's best trial as JSON, in the form that a plan has."""
     draft = base_of(view, node)
-    mixture = "" if draft.mixture is None else f"\nmixture = {draft.mixture}"
-    return (
-        f"data = {draft.data.model_dump_json(exclude_defaults=False, exclude_none=True)}\n"
-        f"train = {train_json(draft.train)}{mixture}"
-    )
+    mixture = "" if draft.mixture is None else f"\nmixture = {json.dumps(draft.mixture, ensure_ascii=False)}"
+    return f"data = {draft.data.model_dump_json(exclude_none=True)}\ntrain = {train_json(draft.train)}{mixture}"
 
 
 def standing(view: TreeView) -> str:
@@ -115,8 +113,8 @@ def _outcome(view: TreeView, node: NodeView) -> str:
     return f"{text} ({gain:+.4f} against its parent, {'better' if good > 0 else 'worse' if good < 0 else 'equal'})"
 
 
-def _trial(trial: TrialView) -> str:
-    name = f"trial {trial.trial}"
+def _trial(trial: TrialView, best: int | None) -> str:
+    name = f"trial {trial.trial}{', the best' if trial.trial == best else ''}"
     if trial.replicate_of is not None:
         name += f" (trial {trial.replicate_of} with seed {trial.seed})"
     elif trial.plan is not None and trial.plan.label:
