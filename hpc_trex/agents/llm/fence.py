@@ -28,7 +28,9 @@ _DROPPED = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 def neutral(text: str) -> str:
     """Return the text without control and direction characters, and with each mark of a chat turn broken by a blank."""
-    plain = "".join(" " if c not in _KEPT and unicodedata.category(c) in _DROPPED else c for c in text)
+    plain = text
+    if not text.replace("\n", "").replace("\t", "").isprintable():  # nearly all texts are, and are told so at once
+        plain = "".join(" " if c not in _KEPT and unicodedata.category(c) in _DROPPED else c for c in text)
     return _TURNS.sub(lambda match: " >" if match.group() == ">" else f"{match.group()} ", plain)
 
 

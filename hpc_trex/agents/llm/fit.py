@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from hpc_trex.agents.llm.fence import fence
@@ -101,7 +102,8 @@ def _shrink(kept: list[Part | None], index: int, fits: Callable[[], bool]) -> No
         middle = (low + high) // 2
         kept[index] = _with(part, lines, middle, short)
         low, high = (low, middle) if fits() else (middle + 1, high)
-    kept[index] = _with(part, lines, low, short)
+    left = _with(part, lines, low, short)
+    kept[index] = left if len(_render(left)) < len(_render(part)) else part  # of a word or two the note is longer
 
 
 def _with(part: Part, lines: list[str], out: int, short: bool) -> Part:
@@ -114,6 +116,7 @@ def _with(part: Part, lines: list[str], out: int, short: bool) -> Part:
     return part._replace(text="\n\n".join(lines[out:]), note="; ".join(notes))
 
 
+@lru_cache(maxsize=64)
 def _render(part: Part) -> str:
     body = fence(part.text) if part.data and part.text else part.text
     note = f"({part.note})" if part.note else ""
