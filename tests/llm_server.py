@@ -26,6 +26,7 @@ class Request(NamedTuple):
 
     path: str
     headers: Mapping[str, str]
+    """Their names in lower case."""
     body: dict[str, Any]
 
     @property
@@ -180,7 +181,7 @@ class LlmServer:
 
     def objection(self, request: Request) -> Status | None:
         """Return the refusal of a request that asks for what the server does not know."""
-        if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
+        if self.key is not None and request.headers.get("authorization") != f"Bearer {self.key}":
             return Status(401, f"Incorrect API key provided: {request.headers.get('Authorization', '')[7:]}")
         body = request.body
         if request.rung != "text" and request.rung not in self.supports:
@@ -210,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        request = Request(self.path, dict(self.headers), json.loads(raw))
+        request = Request(self.path, {name.lower(): value for name, value in self.headers.items()}, json.loads(raw))
         behaviour = self.owner.objection(request)
         if behaviour is None:
             behaviour = self.owner.next(request)
