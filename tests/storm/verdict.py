@@ -133,4 +133,7 @@ def summary(world: World, blows: dict[str, int]) -> list[str]:
             f"{search.name}: {search.state().value}; trials {dict(trials)}; {len(attempts)} attempts, not succeeded: {dict(lost)};"
             f" {seq} events; exits of controllers {{{exits}}}"
         )
+        # Tried again and no harm, but not what happened: worth a look.
+        strange = [item for item in attempts if item.failure and item.failure not in {*WEATHER, FailureClass.CANCELLED}]
+        lines += [f"  {item.token} was read as {item.failure}: {item.message}" for item in strange]
     return lines
