@@ -15,7 +15,7 @@ from hpc_trex.agents.llm.facts import operator_part, task_parts, training_part
 from hpc_trex.agents.llm.fence import one_line, paragraph
 from hpc_trex.agents.llm.fit import MUST, Part, estimate_tokens, fit, render
 from hpc_trex.agents.llm.prompts import Prompt, load_prompt
-from hpc_trex.agents.llm.rounds import pending, plan_changes, plan_json, rates, round_entry, standing
+from hpc_trex.agents.llm.rounds import pending, plan_changes, plan_json, plan_lines, rates, round_entry, standing
 from hpc_trex.agents.llm.rows import row_parts
 from hpc_trex.agents.moves import load_playbook
 from hpc_trex.agents.protocol import Sample, TreeView
@@ -142,7 +142,8 @@ def review_messages(view: TreeView, parent: int, plan: RoundPlan, *, budget: int
         f"hypothesis: {one_line(plan.hypothesis, 4000)}",
         f"expected effect: {one_line(plan.expected_effect, 2000)}",
         plan_changes(view, parent, plan),
-        f"plan = {plan.model_dump_json(exclude={'hypothesis', 'expected_effect'}, exclude_defaults=True)}",
+        f"move: {one_line(plan.move, 80)}",
+        *plan_lines(plan),
     ]
     twins = near_duplicates(plan, view, load_playbook())
     parts = [

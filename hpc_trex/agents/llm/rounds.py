@@ -12,7 +12,7 @@ from hpc_trex.agents.llm.facts import train_json
 from hpc_trex.agents.llm.fence import one_line
 from hpc_trex.agents.protocol import TreeView
 from hpc_trex.agents.tree_facts import drafts
-from hpc_trex.models import JobKind, NodeState, NodeView, RoundPlan, TrialState, TrialView
+from hpc_trex.models import DataRecipe, JobKind, NodeState, NodeView, RoundPlan, TrainConfig, TrialState, TrialView
 
 
 def base_of(view: TreeView, node: NodeView) -> Draft:
@@ -59,8 +59,26 @@ def plan_changes(view: TreeView, parent: int, plan: RoundPlan, *, length: int = 
 def plan_json(view: TreeView, node: NodeView) -> str:
     """Return recipe and training of a round's best trial as JSON, in the form that a plan has."""
     draft = base_of(view, node)
-    mixture = "" if draft.mixture is None else f"\nmixture = {json.dumps(draft.mixture, ensure_ascii=False)}"
-    return f"data = {draft.data.model_dump_json(exclude_none=True)}\ntrain = {train_json(draft.train)}{mixture}"
+    return "\n".join([_data_json(draft.data), _trial_json(draft.train, draft.mixture)])
+
+
+def plan_lines(plan: RoundPlan) -> list[str]:
+    """Return the recipe and every trial of a plan as JSON."""
+    trials = [
+        f"trial {number} ({one_line(trial.label, 80)}): {_trial_json(trial.train, trial.mixture)}"
+        for number, trial in enumerate(plan.trials, start=1)
+    ]
+    return [_data_json(plan.data), *trials]
+
+
+def _data_json(data: DataRecipe) -> str:
+    """The parameters that have their default are written too: the reader need not know it."""
+    return f"data = {data.model_dump_json(exclude_none=True)}"
+
+
+def _trial_json(train: TrainConfig, mixture: dict[str, float] | None) -> str:
+    mixed = "" if mixture is None else f", mixture = {json.dumps(mixture, ensure_ascii=False)}"
+    return f"train = {train_json(train)}{mixed}"
 
 
 def standing(view: TreeView) -> str:
