@@ -19,7 +19,7 @@ from pathlib import PurePath
 
 VARIABLE = "HPC_TREX_FAULTS"
 #: What tells one event from another; an event of a search has some of these.
-_PARTS = ("type", "node", "trial", "attempt", "token", "state")
+_PARTS = ("type", "node", "trial", "attempt", "token", "state", "gate", "number")
 
 #: The file of the deaths died so far; empty: nobody dies. Taken out of the environment, so that the jobs of this process and
 #: the programs that it runs do not die as well.

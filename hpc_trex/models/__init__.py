@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from hpc_trex.models.base import Record, canonical_json, digest
+from hpc_trex.models.gate import GATES, GateName, GateView, PersonTime
 from hpc_trex.models.job import (
     EvalSettings,
     Heartbeat,
@@ -66,6 +67,7 @@ from hpc_trex.models.views import (
 
 __all__ = [
     "FATES",
+    "GATES",
     "LIVE",
     "MAX_TRIALS",
     "AttemptState",
@@ -80,6 +82,8 @@ __all__ = [
     "EvalSettings",
     "FailureClass",
     "Fate",
+    "GateName",
+    "GateView",
     "Heartbeat",
     "Insight",
     "JobContainer",
@@ -96,6 +100,7 @@ __all__ = [
     "NodeState",
     "NodeView",
     "NoiseSettings",
+    "PersonTime",
     "PolicySettings",
     "Profile",
     "Prompt",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from hpc_trex.models.base import Record
+from hpc_trex.models.gate import GateName
 from hpc_trex.models.job import EvalSettings
 from hpc_trex.models.llm import LlmSettings
 from hpc_trex.models.profile import Profile
@@ -74,6 +75,8 @@ class SearchConfig(Record):
     parallel: int = Field(default=2, ge=1)
     """Jobs at once."""
     seed: int = 0
+    approve: tuple[GateName, ...] = ()
+    """Gates at which the search waits for a person (docs/approval.md)."""
     default_train: dict[str, object] = {}
     """Fields of TrainConfig that every plan starts from (task card, then options)."""
 

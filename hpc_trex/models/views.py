@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from hpc_trex.models.base import Record
+from hpc_trex.models.gate import GateView, PersonTime
 from hpc_trex.models.job import JobResult, Score
 from hpc_trex.models.plan import RoundPlan, TrialPlan
 from hpc_trex.models.states import AttemptState, FailureClass, JobKind, NodeState, SearchState, TrialState
@@ -159,5 +160,8 @@ class StatusView(Record):
     gpu_hours_cap: float | None = None
     cpu_hours_cap: float | None = None
     max_nodes: int = 0
+    waits_for: GateView | None = None
+    """What a person must decide before another round is designed."""
+    person: PersonTime = PersonTime()
     running: tuple[AttemptView, ...] = ()
     insights: tuple[Insight, ...] = Field(default=())

@@ -12,8 +12,9 @@ import json
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-from hpc_trex.models import JobKind, JobResult, NodeState, TrialState
+from hpc_trex.models import JobKind, JobResult, NodeState, SearchState, TrialState
 from hpc_trex.tree import events as ev
+from hpc_trex.tree.gates import ask_gate, decide_gate, forgive
 from hpc_trex.tree.reopen import reopen_node, reopen_trial
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def _config(event: ev.ConfigChanged, db: Database, line: ev.EventLine) -> None:
 @apply_event.register(ev.SearchStateChanged)
 def _state(event: ev.SearchStateChanged, db: Database, line: ev.EventLine) -> None:
     _change(db, "UPDATE search SET state = ?, message = ?", [event.state, event.message], "there is no search yet")
+    if event.state == SearchState.RUNNING:
+        forgive(db)
 
 
 @apply_event.register(ev.NodeAdded)
@@ -357,6 +360,16 @@ def _chosen(event: ev.Chosen, db: Database, line: ev.EventLine) -> None:
 @apply_event.register(ev.TestScored)
 def _test(event: ev.TestScored, db: Database, line: ev.EventLine) -> None:
     _change(db, "UPDATE search SET test = ?", [event.model_dump_json()], "there is no search yet")
+
+
+@apply_event.register(ev.GateAsked)
+def _gate_asked(event: ev.GateAsked, db: Database, line: ev.EventLine) -> None:
+    ask_gate(db, event, line)
+
+
+@apply_event.register(ev.GateDecided)
+def _gate_decided(event: ev.GateDecided, db: Database, line: ev.EventLine) -> None:
+    decide_gate(db, event, line)
 
 
 @apply_event.register(ev.Note)

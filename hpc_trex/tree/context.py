@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import (
     FATES,
+    GateView,
     Insight,
     JobKind,
     NodeView,
@@ -22,6 +23,7 @@ from hpc_trex.models import (
     trial_identity,
 )
 from hpc_trex.models.knowledge import Lesson
+from hpc_trex.tree.gates import gates, is_rejected
 from hpc_trex.tree.known import starting_knowledge
 
 if TYPE_CHECKING:
@@ -131,8 +133,14 @@ class StoreView:
         newest = {failure: node for node, failure in self._store.failures() if FATES[failure].shown}
         return sorted(newest.values(), reverse=True)
 
+    def gates(self) -> list[GateView]:
+        """Return what persons were asked, and what they said, oldest first."""
+        return gates(self._store)
+
     def is_known(self, plan: RoundPlan) -> bool:
-        """Tell whether every trial of the plan has run, or is running, already."""
+        """Tell whether every trial of the plan has run, or is running, already, or a person has rejected the plan."""
+        if is_rejected(self._store, plan):
+            return True
         base, task = self._store.digests()
         return all(
             self._store.is_tried(trial_identity(plan.data, trial, base=base, task=task)) for trial in plan.trials

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from hpc_trex.models import (
     FailureClass,
+    GateName,
     Insight,
     JobKind,
     JobResult,
@@ -235,6 +236,32 @@ class TestScored(Record):
     """``base``, ``chosen`` and ``difference`` (paired bootstrap)."""
 
 
+class GateAsked(Record):
+    """The search waits for a person (``--approve``). ``plan``: what was proposed, so that nobody proposes it anew."""
+
+    type: Literal["gate_asked"] = "gate_asked"
+    node: int
+    gate: GateName
+    number: int
+    parent: int | None = None
+    text: str
+    plan: RoundPlan | None = None
+    identity: str = ""
+    """Of the plan: the digest of its trials' identities."""
+
+
+class GateDecided(Record):
+    """A person has approved or rejected what a gate asked."""
+
+    type: Literal["gate_decided"] = "gate_decided"
+    node: int
+    gate: GateName
+    number: int
+    approved: bool
+    note: str = ""
+    user: str = ""
+
+
 class Note(Record):
     """Something a person should find in the history, e.g. a refused plan or an outage."""
 
@@ -263,6 +290,8 @@ Event = Annotated[
     | NoiseMeasured
     | Chosen
     | TestScored
+    | GateAsked
+    | GateDecided
     | Note,
     Field(discriminator="type"),
 ]

@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from hpc_trex.models import BestView, Score, StatusView, TrialState, TrialView
+from hpc_trex.tree.gates import open_gate, person_time
 from hpc_trex.tree.spending import spent
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def status(tree: TreeReads) -> StatusView:
         gpu_hours_cap=config.budget.gpu_hours,
         cpu_hours_cap=config.budget.cpu_hours,
         max_nodes=config.budget.max_nodes,
+        waits_for=open_gate(tree),
+        person=person_time(tree),
         running=tuple(tree.live_attempts()),
         insights=tuple(tree.insights()),
     )

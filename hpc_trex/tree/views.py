@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 #: Events that change no round's record.
 ELSEWHERE = (
+    ev.AgentCalled,
     ev.AttemptQueued,
     ev.AttemptRunning,
     ev.Chosen,
     ev.ConfigChanged,
+    ev.GateAsked,
     ev.NoiseMeasured,
     ev.Note,
     ev.SearchStateChanged,
@@ -45,6 +47,8 @@ class Views:
         """Note which rounds an event that was just recorded has changed. One that is not known changes all."""
         if self._views is None or isinstance(event, ELSEWHERE):
             return
+        if isinstance(event, ev.GateDecided) and event.gate != "requirements":
+            return  # about a round that is not in the tree yet
         node = getattr(event, "node", None)
         if isinstance(event, ev.AttemptEnded):
             attempt = tree.attempt(event.token)
