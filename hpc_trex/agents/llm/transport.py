@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import datetime
 import email.utils
+import functools
 import queue
+import ssl
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -89,10 +91,18 @@ def _client(endpoint: Endpoint, deadline: float) -> OpenAI:
 
     limit = openai.Timeout(deadline, connect=min(CONNECT_SECONDS, deadline))
     # A proxy of the site knows nothing of a server on this machine.
-    own = openai.DefaultHttpxClient(trust_env=False, timeout=limit) if endpoint.local else None
+    http = openai.DefaultHttpxClient(trust_env=not endpoint.local, timeout=limit, verify=_trusted())
     return openai.OpenAI(
-        api_key=endpoint.key.get_secret_value(), base_url=endpoint.url, timeout=limit, max_retries=0, http_client=own
+        api_key=endpoint.key.get_secret_value(), base_url=endpoint.url, timeout=limit, max_retries=0, http_client=http
     )
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates to trust, those of the environment among them; reading them takes 50 ms, so once."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def _work(
