@@ -23,6 +23,12 @@ _LOG_SIGNS: tuple[tuple[str, FailureClass, str], ...] = (
     (r"DUE TO PREEMPTION", FailureClass.PREEMPTED, "another job took its place"),
     (r"DUE TO TIME LIMIT", FailureClass.TIMEOUT, "the time limit was reached"),
     (r"DUE TO NODE FAILURE|NODE_FAIL", FailureClass.NODE_FAIL, "the node failed"),
+    # srun asks slurmctld for the step: one that is away just then, or has forgotten the job, ends it.
+    (
+        r"(?m)^srun: error: (.*Unable to contact slurm controller|Unable to confirm allocation for job)",
+        FailureClass.LOST,
+        "Slurm did not answer when the job began",
+    ),
     (
         r"(?m)^ModuleNotFoundError|^ImportError|cannot open shared object file|error while loading shared libraries",
         FailureClass.ENVIRONMENT,

@@ -36,6 +36,12 @@ from hpc_trex.slurm.scheduler import JobState, JobStatus, SubmitRefused, SubmitU
         ("FAILED 1:0", "Traceback ...\nModuleNotFoundError: No module named 'torch'", F.ENVIRONMENT),
         ("FAILED 1:0", "OSError: [Errno 122] Disk quota exceeded: 'x'", F.ENVIRONMENT),
         ("FAILED 1:0", "", F.ENVIRONMENT),
+        (
+            "FAILED 1:0",
+            "srun: error: Unable to confirm allocation for job 1: Unable to contact slurm controller (connect failure)\n"
+            "srun: Check SLURM_JOB_ID environment variable. Expired or invalid job 1\n",
+            F.LOST,
+        ),
         ("FAILED 9:0", "", F.LOST),
         ("FAILED 0:9", "", F.LOST),
         ("FAILED 0:9 (JobLaunchFailure)", "", F.LOST),  # the batch script was killed
