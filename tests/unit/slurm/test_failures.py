@@ -38,8 +38,7 @@ from hpc_trex.slurm.scheduler import JobState, JobStatus, SubmitRefused, SubmitU
         ("FAILED 1:0", "", F.ENVIRONMENT),
         (
             "FAILED 1:0",
-            "srun: error: Unable to confirm allocation for job 1: Unable to contact slurm controller (connect failure)\n"
-            "srun: Check SLURM_JOB_ID environment variable. Expired or invalid job 1\n",
+            "srun: error: Unable to confirm allocation for job 1: Unable to contact slurm controller (connect failure)\n",
             F.LOST,
         ),
         ("FAILED 9:0", "", F.LOST),
