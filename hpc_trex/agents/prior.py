@@ -6,6 +6,7 @@ whatever program state around it, proposes the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from hpc_trex.agents.findings import target_of
@@ -28,7 +29,7 @@ class Taught(Protocol):
     """A tree whose search began with lessons."""
 
     @property
-    def lessons(self) -> tuple[Lesson, ...]: ...
+    def prior_lessons(self) -> tuple[Lesson, ...]: ...
 
 
 def begin_with(
@@ -47,12 +48,22 @@ def begin_with(
 def prior_lessons(paths: SearchPaths) -> list[str]:
     """Return what earlier searches taught, one plain line a lesson; empty for a search that starts from nothing."""
     known = starting_knowledge(paths)
-    return [lesson_line(lesson) for lesson in known.lessons[:MOST_LINES]] if known else []
+    return lesson_lines(known.lessons) if known else []
+
+
+def prior_lines(view: object) -> list[str]:
+    """Return the same for whoever has the tree only."""
+    return lesson_lines(view.prior_lessons) if isinstance(view, Taught) else []
+
+
+def lesson_lines(lessons: Sequence[Lesson]) -> list[str]:
+    """Return the lessons as lines, no more than a context bears."""
+    return [lesson_line(lesson) for lesson in lessons[:MOST_LINES]]
 
 
 def taught(book: Playbook, view: object) -> Playbook:
     """Return the playbook with the priors that the lessons of this search give its moves."""
-    lessons = {one.move: one for one in view.lessons if one.verdict != "told"} if isinstance(view, Taught) else {}
+    lessons = {one.move: one for one in view.prior_lessons if one.verdict != "told"} if isinstance(view, Taught) else {}
     if not lessons:
         return book
     return book._replace(moves={name: _sharpened(move, lessons.get(name)) for name, move in book.moves.items()})

@@ -53,7 +53,7 @@ def read_base(path: Path) -> list[Remembered]:
             connection.close()
 
 
-def remember(path: Path, searches: list[Remembered], *, wait: float = WAIT_SECONDS) -> None:
+def remember(path: Path, searches: list[Remembered], *, wait: float | None = None) -> None:
     """Put searches in, each in the place of what was known of it. Raises as :func:`read_base`."""
     with _writing(path, wait) as database:
         for search in searches:
@@ -61,7 +61,7 @@ def remember(path: Path, searches: list[Remembered], *, wait: float = WAIT_SECON
                 write_one(database, search)
 
 
-def forget(path: Path, uid: str, *, wait: float = WAIT_SECONDS) -> bool:
+def forget(path: Path, uid: str, *, wait: float | None = None) -> bool:
     """Take one search out; tell whether it was there. Raises as :func:`read_base`."""
     if not path.is_file():
         return False
@@ -70,8 +70,9 @@ def forget(path: Path, uid: str, *, wait: float = WAIT_SECONDS) -> bool:
 
 
 @contextlib.contextmanager
-def _writing(path: Path, wait: float) -> Iterator[Database]:
+def _writing(path: Path, wait: float | None) -> Iterator[Database]:
     """Open the base for writing, alone. What is made is readable as its folder is: by its owner, or by its group."""
+    wait = WAIT_SECONDS if wait is None else wait
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

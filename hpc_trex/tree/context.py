@@ -62,7 +62,7 @@ class StoreView:
         return dict(self._source_rows)
 
     @cached_property
-    def lessons(self) -> tuple[Lesson, ...]:
+    def prior_lessons(self) -> tuple[Lesson, ...]:
         """What earlier searches taught: frozen at launch, empty for a search that started from nothing."""
         known = starting_knowledge(SearchPaths(self._store.root))
         return known.lessons if known else ()
