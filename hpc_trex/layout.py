@@ -155,6 +155,11 @@ class AttemptPaths(NamedTuple):
         return self.root / "job.err"
 
 
+def server_address(paths: AttemptPaths) -> Path:
+    """Where a server's job writes its address once it answers."""
+    return paths.root / "server.json"
+
+
 class SearchPaths(NamedTuple):
     """The files of one search."""
 
@@ -201,6 +206,25 @@ class SearchPaths(NamedTuple):
     def llm(self) -> Path:
         """The agents' calls to a language model, question and answer, one file each."""
         return self.root / "llm"
+
+    @property
+    def server(self) -> Path:
+        """The jobs that serve the agents' language model (``--llm-serve``), a folder each by number, and their key."""
+        return self.root / "server"
+
+    @property
+    def server_key(self) -> Path:
+        """The key that their servers ask for: made for this search, mode 0600."""
+        return self.server / "key"
+
+    @property
+    def server_asked(self) -> Path:
+        """Touched by the controller while it needs the server, which ends when that stops."""
+        return self.server / "asked"
+
+    def server_job(self, number: int) -> AttemptPaths:
+        """The folder of one of these jobs."""
+        return AttemptPaths(self.server / str(number))
 
     @property
     def knowledge(self) -> Path:

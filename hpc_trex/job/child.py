@@ -94,6 +94,11 @@ class Child:
         """Return the exit code (negative: the signal that ended it), None while it runs."""
         return self._process.poll()
 
+    def terminate(self) -> None:
+        """Ask the child itself to end."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+
     def sample_memory(self) -> None:
         """Look at the memory of the child and all below it."""
         with suppress(psutil.Error):  # it ended meanwhile

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 
 from hpc_trex.job.launch import Seat
 from hpc_trex.layout import AttemptPaths
-from hpc_trex.models import JobSpec
+from hpc_trex.models import JobSpec, ServeSpec
 from hpc_trex.training.say import say
 
 _FOLLOW_SECONDS = 300.0
 
 
-def claim(paths: AttemptPaths, spec: JobSpec, seat: Seat) -> bool:
+def claim(paths: AttemptPaths, spec: JobSpec | ServeSpec, seat: Seat) -> bool:
     """Make ``started.json``; return False, with the reason printed, when another job was there first.
 
     Raises ``OSError`` when the disk is full, and leaves the attempt unclaimed.

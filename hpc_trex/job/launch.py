@@ -16,7 +16,7 @@ import hpc_trex
 from hpc_trex.errors import JobFailure
 from hpc_trex.files import write_atomic
 from hpc_trex.layout import AttemptPaths
-from hpc_trex.models import FailureClass, JobKind, JobSpec
+from hpc_trex.models import FailureClass, JobKind, JobSpec, ServeSpec
 from hpc_trex.training.say import say
 
 _RENDEZVOUS_SECONDS = 300.0
@@ -35,7 +35,7 @@ class Seat(NamedTuple):
         return self.number == 0
 
     @classmethod
-    def of(cls, spec: JobSpec, environment: Mapping[str, str]) -> Seat:
+    def of(cls, spec: JobSpec | ServeSpec, environment: Mapping[str, str]) -> Seat:
         """Read the seat from Slurm's environment; one process where the job has one node."""
         job_id = environment.get("SLURM_JOB_ID", "")
         if environment.get("SLURM_ARRAY_JOB_ID"):
@@ -46,7 +46,7 @@ class Seat(NamedTuple):
         return cls(number=number, seats=spec.resources.nodes, job_id=job_id or str(os.getpid()))
 
 
-def worker_environment(spec: JobSpec, outer: Mapping[str, str]) -> dict[str, str]:
+def worker_environment(spec: JobSpec | ServeSpec, outer: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the workers. What the scheduler has set already stays as it is."""
     threads = max(1, spec.resources.cpus_per_task // spec.resources.processes_per_node)
     defaults = {

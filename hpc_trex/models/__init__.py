@@ -30,7 +30,7 @@ from hpc_trex.models.plan import (
     TrialPlan,
     trial_identity,
 )
-from hpc_trex.models.profile import Container, Profile, Resources
+from hpc_trex.models.profile import Container, Profile, Resources, Serving
 from hpc_trex.models.search import (
     Budget,
     ControllerChain,
@@ -40,6 +40,7 @@ from hpc_trex.models.search import (
     ResearcherSettings,
     SearchConfig,
 )
+from hpc_trex.models.serve import ServedLlm, ServerAddress, ServerView, ServeSpec
 from hpc_trex.models.staged import StagedFile, StagedItem, StagedKind
 from hpc_trex.models.states import (
     FATES,
@@ -112,6 +113,11 @@ __all__ = [
     "Score",
     "SearchConfig",
     "SearchState",
+    "ServeSpec",
+    "ServedLlm",
+    "ServerAddress",
+    "ServerView",
+    "Serving",
     "Source",
     "Spent",
     "SpentRow",

@@ -45,6 +45,15 @@ class JobContainer(Record):
     """The controller's version of HPC-TREX: the image must hold the same."""
 
 
+class JobSandbox(Record):
+    """Whether and in what a job may run code that an agent wrote, as the profile says."""
+
+    allowed: bool = False
+    means: Literal["bwrap", "apptainer", "none"] | None = None
+    """None: the job looks for itself."""
+    image: str | None = None
+
+
 class JobSpec(Record):
     """Everything a job knows. All paths are absolute. It holds no secret and no path of the sealed test,
     except for the one job of kind ``test``.
@@ -91,12 +100,13 @@ class JobSpec(Record):
     cache_dir: str
     """The user's cache of built-in models and prepared data."""
     container: JobContainer | None = None
+    sandbox: JobSandbox = JobSandbox()
 
 
 class Heartbeat(Record):
     """``heartbeat.json``, rewritten by rank 0 while it works."""
 
-    phase: Literal["starting", "loading", "pretraining", "preparing", "training", "evaluating", "saving"]
+    phase: Literal["starting", "loading", "pretraining", "preparing", "training", "evaluating", "saving", "serving"]
     step: int = 0
     total_steps: int = 0
     loss: float | None = None

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hpc_trex.models.base import Record
+from hpc_trex.models.serve import ServedLlm
 
 
 class LlmSettings(Record):
@@ -21,6 +22,8 @@ class LlmSettings(Record):
     """Name of the environment variable that holds the key; servers on loopback may need none."""
     key_file: str | None = None
     """File that holds the key, of mode 0600: for controllers that run as a job, which are given no key in their environment."""
+    served: ServedLlm | None = None
+    """The search serves the model itself: address and key are those of its own server."""
     max_tokens: int = Field(default=8192, ge=64)
     """Longest answer. Always sent: constrained decoding may loop on white space."""
     context_tokens: int = Field(default=24_000, ge=1000)

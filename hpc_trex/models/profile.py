@@ -32,6 +32,20 @@ class Resources(Record):
         return self.nodes * self.gpus_per_node
 
 
+class Serving(Resources):
+    """What the job of a served language model asks for (``launch --llm-serve``), and how it runs."""
+
+    command: tuple[str, ...] = ()
+    """Another server's command, e.g. ``["llama-server", "-m", "{model}", "--host", "{host}", "--port", "{port}",
+    "--api-key-file", "{key_file}"]``; default: vLLM where it is installed on the node, else ``transformers serve``."""
+    options: tuple[str, ...] = ()
+    """Further words for the default command, e.g. ``["--max-model-len", "32768"]``."""
+    idle_minutes: float = Field(default=30.0, gt=0)
+    """It ends when nobody has needed it for so long."""
+    start_minutes: float = Field(default=30.0, gt=0)
+    """It must answer within so long after its start."""
+
+
 class Container(Record):
     """The image that jobs run in, and what starts it. The image's hash goes into every result."""
 
@@ -60,6 +74,8 @@ class Profile(Record):
     train: Resources = Resources()
     prepare: Resources = Resources()
     evaluate: Resources = Resources()
+    serve: Serving | None = None
+    """The job of a served language model; default: ``train``, on one node."""
     controller: Resources = Resources(mem_gb=2.0, minutes=720)
     """The small job that runs the controller (``launch --as-job``)."""
     controller_partition: str | None = None
@@ -110,6 +126,13 @@ class Profile(Record):
     """A prefix before the interpreter, e.g. a container's ``apptainer exec --nv image.sif``."""
     environment: dict[str, str] = {}
     """Variables of the job. Never a secret: they are written into the job's script."""
+    agent_code: bool = False
+    """May a recipe hold code that an agent wrote (the ``python`` step)? It runs in a sandbox or not at all."""
+    sandbox: Literal["bwrap", "apptainer", "none"] | None = None
+    """What the sandbox is made with on compute nodes, as the doctor found it. ``none``: nothing there will do, and such
+    steps are refused before any job. Default: each job looks for itself."""
+    sandbox_image: str | None = None
+    """Absolute path of an image with a Python, for ``apptainer``; default: the one of ``container``."""
     network: Literal["compute", "login", "none"] = "login"
     """Where the internet is reachable: also on compute nodes, on login nodes only, nowhere."""
     poll_seconds: float = Field(default=30.0, gt=0)
