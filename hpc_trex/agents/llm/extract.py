@@ -6,21 +6,31 @@ import json
 import re
 from typing import Any
 
-_THOUGHT = re.compile(r"<(think|thinking|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_END_OF_THOUGHT = re.compile(r".*</(?:think|thinking|reasoning)>", re.DOTALL | re.IGNORECASE)
-_OPEN_THOUGHT = re.compile(r"<(?:think|thinking|reasoning)>.*", re.DOTALL | re.IGNORECASE)
-_FENCE = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
+_OPEN = re.compile(r"<(?:think|thinking|reasoning)>", re.IGNORECASE)
+_CLOSE = re.compile(r"</(?:think|thinking|reasoning)>", re.IGNORECASE)
+_LANGUAGE = re.compile(r"[\w-]*[ \t]*\r?\n")
 #: Places where an object may begin that are tried: a text of brackets must not take for ever.
 MOST_STARTS = 200
 _ENVELOPES = ({"name", "arguments"}, {"name", "parameters"})
 
 
 def objects(text: str) -> list[dict[str, Any]]:
-    """Return the JSON objects in a text, the likeliest answer first: the whole text, fenced ones, then the last of the prose."""
-    text = _OPEN_THOUGHT.sub("", _END_OF_THOUGHT.sub("", _THOUGHT.sub("", text))).strip()
+    """Return the JSON objects in a text, the likeliest answer first: the whole text, fenced ones, then the last of the prose.
+
+    What stands after the last thought counts; only where that holds none, what stands before the first.
+    """
+    closed = 0
+    for match in _CLOSE.finditer(text):
+        closed = match.end()
+    before = _OPEN.split(text, maxsplit=1)[0] if closed else ""
+    return _outside_thoughts(_OPEN.split(text[closed:], maxsplit=1)[0]) or _outside_thoughts(before)
+
+
+def _outside_thoughts(text: str) -> list[dict[str, Any]]:
     found = []
-    for piece in (text, *reversed(_FENCE.findall(text))):
-        value = _parsed(piece.strip())
+    for piece in (text, *reversed(text.split("```")[1::2])):
+        language = _LANGUAGE.match(piece)
+        value = _parsed(piece[language.end() :].strip() if language else piece.strip())
         if isinstance(value, str):  # an object that was encoded twice
             value = _parsed(value)
         if isinstance(value, dict):

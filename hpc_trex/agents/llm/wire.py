@@ -47,7 +47,7 @@ def read(kind: str, body: Iterable[bytes]) -> Reply:
     try:
         found = json.loads(raw)
     except (ValueError, RecursionError):
-        title = re.search(r"<title[^>]*>(.{0,200}?)</title>", raw, re.DOTALL | re.IGNORECASE)
+        title = re.search(r"<title[^>]{0,200}>(.{0,200}?)</title>", raw[:20_000], re.DOTALL | re.IGNORECASE)
         what = f"a web page ({title[1].strip()})" if title else f"{clean(raw)[:80]!r}"
         raise NotAReply(f"the server answered with {what}, not with a completion") from None
     return whole(found)
