@@ -107,9 +107,10 @@ def test_a_controller_that_dies_between_the_base_and_the_end_of_the_search_is_re
 ):
     paths = search(knowledge=True)
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(Work, "change_state", dying())
-        drive(paths, cluster)
+        with pytest.raises(Killed):
+            drive(paths, cluster)
     assert state(paths) is SearchState.FINISHING
     assert len(read_base(base)) == 1
     paths.lease.unlink()  # its process would be gone
