@@ -18,6 +18,7 @@ from hpc_trex.agents.llm.prompts import Prompt, load_prompt
 from hpc_trex.agents.llm.rounds import pending, plan_changes, plan_json, plan_lines, rates, round_entry, standing
 from hpc_trex.agents.llm.rows import row_parts
 from hpc_trex.agents.moves import load_playbook
+from hpc_trex.agents.prior import prior_lines
 from hpc_trex.agents.protocol import Sample, TreeView
 from hpc_trex.agents.reviewer import near_duplicates
 from hpc_trex.models import NodeView, RoundPlan
@@ -44,6 +45,7 @@ PRIORITY = {
     "key nodes": 20,
     "earlier path": 30,
     "under way": 40,
+    "earlier searches": 45,
     "insights": 50,
     "rows": 60,
     "children": 70,
@@ -89,9 +91,8 @@ def design_messages(
         *_rounds(view, f"Tried or under way from node {parent}: do not repeat", children, "children"),
         Part("Where the search stands", standing(view), MUST),
         _parent(view, path[-1]),
+        *_notes(notes),
     ]
-    if notes:
-        parts.append(Part("Notes", "\n".join(f"- {one_line(note, 1000)}" for note in notes[:20]), MUST))
     values: dict[str, object] = {"parent": parent, "trials": view.config.researcher.trials}
     if stage == "plan":
         values["direction"] = paragraph(direction or "Your own choice.", 2500)
@@ -119,12 +120,17 @@ def diagnosis_messages(
     return _messages(load_prompt("researcher"), "diagnose", parts, budget, node=node)
 
 
-def brief_messages(view: TreeView, samples: Iterable[Sample], *, budget: int) -> list[Message]:
-    """Return the question for the brief. ``samples``: the dev rows as the base model answered them."""
+def brief_messages(
+    view: TreeView, samples: Iterable[Sample], *, budget: int, notes: Sequence[str] = ()
+) -> list[Message]:
+    """Return the question for the brief. ``samples``: the dev rows as the base model answered them; ``notes``: what a
+    person said of an earlier one.
+    """
     parts = [
         *_stable(view),
         Part("Where the search stands", standing(view), MUST),
         *row_parts(view, samples, priority=PRIORITY["rows"], right=True),
+        *_notes(notes),
     ]
     return _messages(load_prompt("researcher"), "brief", parts, budget)
 
@@ -167,7 +173,19 @@ def _messages(prompt: Prompt, section: str, parts: Sequence[Part], budget: int, 
 
 
 def _stable(view: TreeView) -> list[Part]:
-    return [*task_parts(view), operator_part(), training_part(view)]
+    return [*task_parts(view), operator_part(view), training_part(view), *_lessons(view)]
+
+
+def _notes(notes: Sequence[str]) -> list[Part]:
+    text = "\n".join(f"- {one_line(note, 1000)}" for note in notes[:20])
+    return [Part("Notes", text, MUST)] if notes else []
+
+
+def _lessons(view: TreeView) -> list[Part]:
+    """What earlier searches taught: frozen at launch, so it stands among what does not change."""
+    lines = [one_line(line, 500) for line in reversed(prior_lines(view))]
+    title, unit = "Lessons of earlier searches, on other data", "lessons"
+    return [Part(title, "\n\n".join(lines), PRIORITY["earlier searches"], unit, data=True)] if lines else []
 
 
 def _brief(brief: str) -> list[Part]:

@@ -21,6 +21,9 @@ from hpc_trex.models.operators import Step
 #: The classes of all operators, in the order of their definition.
 OPERATORS: tuple[type[Any], ...] = get_args(get_args(Step)[0])
 
+#: The operator that runs code of its writer.
+CODE = "python"
+
 
 def task_parts(view: TreeView) -> list[Part]:
     """Return the task card's facts, and what it says of itself as data."""
@@ -59,15 +62,23 @@ def _source_line(name: str, source: Source, rows: int | None) -> str:
     return f"- {one_line(name, 100)}: {'unknown number of' if rows is None else rows} rows, {trust}, {one_line(origin, 200)}"
 
 
-def operator_part() -> Part:
-    """Return every operator with its parameters and their bounds."""
+def operator_part(view: TreeView) -> Part:
+    """Return every operator that this search may use, with its parameters and their bounds."""
     lines = ["A recipe is a list of steps; each has op and the parameters below. Rows have prompt, answer and source."]
     for operator in OPERATORS:
         schema = operator.model_json_schema()
         name = schema["properties"]["op"]["const"]
+        if name == CODE and not code_allowed(view):
+            continue
         lines.append(f"- {name}: {_words(schema.get('description', ''))}")
         lines += _field_lines(schema, without=("op",))
     return Part("Data operators", "\n".join(lines), MUST)
+
+
+def code_allowed(view: TreeView) -> bool:
+    """Tell whether the cluster's profile lets a recipe hold code."""
+    profile = view.config.profile
+    return bool(getattr(profile, "agent_code", False)) and getattr(profile, "sandbox", None) != "none"
 
 
 def training_part(view: TreeView) -> Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 
@@ -13,6 +14,9 @@ from hpc_trex.agents.llm.fence import one_line
 from hpc_trex.agents.protocol import TreeView
 from hpc_trex.agents.tree_facts import drafts
 from hpc_trex.models import DataRecipe, JobKind, NodeState, NodeView, RoundPlan, TrainConfig, TrialState, TrialView
+
+#: Longest code of a step that is shown, in characters: a step that is to be kept must be copied, so it is seldom cut.
+CODE_CHARS = 6000
 
 
 def base_of(view: TreeView, node: NodeView) -> Draft:
@@ -52,7 +56,9 @@ def round_entry(view: TreeView, node: NodeView, *, length: int = 500) -> str:
 def plan_changes(view: TreeView, parent: int, plan: RoundPlan, *, length: int = 2000) -> str:
     """Return what the trials of a plan change of the parent's best trial."""
     base = base_of(view, view.node(parent))
-    found = dict.fromkeys(changes(base, Draft(plan.data, trial.train, trial.mixture)) for trial in plan.trials)
+    base = base._replace(data=_named_code(base.data, 60))
+    data = _named_code(plan.data, 60)
+    found = dict.fromkeys(changes(base, Draft(data, trial.train, trial.mixture)) for trial in plan.trials)
     return one_line(f"changes: {' | '.join(found)}", length)
 
 
@@ -73,7 +79,21 @@ def plan_lines(plan: RoundPlan) -> list[str]:
 
 def _data_json(data: DataRecipe) -> str:
     """The parameters that have their default are written too: the reader need not know it."""
-    return f"data = {data.model_dump_json(exclude_none=True)}"
+    return f"data = {_named_code(data, CODE_CHARS).model_dump_json(exclude_none=True)}"
+
+
+def _named_code(data: DataRecipe, length: int) -> DataRecipe:
+    """Return the recipe with code of more than ``length`` characters cut, and named by its hash so that two can be told apart."""
+    steps = []
+    for step in data.steps:
+        code = getattr(step, "code", None)
+        if isinstance(code, str) and len(code) > length:
+            name = hashlib.sha256(code.encode()).hexdigest()[:8]
+            cut = f"{code[: max(0, length - 40)]} [cut: {len(code)} characters, {name}]"
+            steps.append(step.model_copy(update={"code": cut}))
+        else:
+            steps.append(step)
+    return data.model_copy(update={"steps": tuple(steps)})
 
 
 def _trial_json(train: TrainConfig, mixture: dict[str, float] | None) -> str:
