@@ -13,6 +13,8 @@ from hpc_trex import version
 
 #: Seconds beyond the connect timeout until a name server counts as silent: it has no timeout of its own.
 _GRACE = 0.3
+#: Longest pause that a host's Retry-After is believed to mean.
+LONGEST_PAUSE = 24 * 3600.0
 
 
 class Answer(NamedTuple):
@@ -111,11 +113,9 @@ def _retry_after(value: str | None) -> float | None:
     """Return the seconds of a ``Retry-After``: a number, or a date."""
     if value is None:
         return None
+    if value.isdecimal():
+        return min(LONGEST_PAUSE, float(value))  # too many digits are "inf"
     try:
-        return max(0.0, float(int(value)))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        return min(LONGEST_PAUSE, max(0.0, parsedate_to_datetime(value).timestamp() - time.time()))
     except (ValueError, TypeError, OverflowError):
         return None

@@ -24,8 +24,6 @@ MOST_BYTES = 4_000_000
 TRIES = 3
 #: A host that failed is not asked again for so long: a controller lives for days, and networks come back.
 LEFT_ALONE_SECONDS = 1800.0
-#: Longest pause that a host's Retry-After is believed to mean.
-LONGEST_PAUSE = 24 * 3600.0
 OFFLINE_VARIABLE = "HPC_TREX_OFFLINE"
 #: What a reader may raise for an answer that is not what the service documents.
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
@@ -52,7 +50,8 @@ class Ask(NamedTuple):
     @property
     def full(self) -> str:
         """The address that is sent."""
-        return f"{self.url}?{urlencode((*self.params, *self.secret_params))}"
+        params = (*self.params, *self.secret_params)
+        return f"{self.url}?{urlencode(params)}" if params else self.url
 
 
 class _Host:
@@ -151,7 +150,7 @@ class Web:
                 return None, why  # this question's own fault
             if answer.status != 429 and answer.status < 500:
                 return None, _shut(host, why, LEFT_ALONE_SECONDS)
-            pause = 0.5 * 2**count if answer.retry_after is None else min(answer.retry_after, LONGEST_PAUSE)
+            pause = 0.5 * 2**count if answer.retry_after is None else answer.retry_after
         return None, _shut(host, why, max(pause, LEFT_ALONE_SECONDS))
 
 

@@ -13,7 +13,7 @@ from hpc_trex.errors import EnvironmentProblem, NotFound, TrexError, UsageProble
 from hpc_trex.files import sync_folder, temporary_name
 from hpc_trex.research.documents import MOST_BYTES, Document, Refused, kind_of, read_files
 from hpc_trex.research.protocol import TITLE, Finding, Result, clean, clean_number, clean_url
-from hpc_trex.research.shelf import INDEX, has_index, reading, writing
+from hpc_trex.research.shelf import INDEX, has_index, is_sqlite, reading, writing
 from hpc_trex.research.terms import Terms, count_terms, like_pattern, match_expression, passage, terms_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Library:
         return Added(**counts, refused=tuple(refused))
 
     def _read(self, path: Path, kind: str | None) -> Iterator[Document | Refused]:
-        if path.is_file() and path.open("rb").read(16) == b"SQLite format 3\0":
+        if is_sqlite(path):
             if self.path.exists() and path.samefile(self.path):
                 raise UsageProblem(f"{path} is this library itself")
             return _other(path)

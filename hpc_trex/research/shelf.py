@@ -67,7 +67,9 @@ def writing(path: Path) -> Iterator[Database]:
             connection.execute("PRAGMA journal_mode = DELETE")
             connection.execute("PRAGMA mmap_size = 0")
             database = Database(connection, execute_plugins=False)
-            with database.atomic():
+            # At once for writing: two that begin by reading would each wait for the other.
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:  # commits, or rolls back
                 if not database.table_names():
                     _make(database)
                 _check(database, path)
@@ -113,6 +115,15 @@ def _check(database: Database, path: Path) -> None:
         raise EnvironmentProblem(
             f"{path} was made by a newer hpc-trex (tables {version}, known {VERSION})", hint="install a newer hpc-trex"
         )
+
+
+def is_sqlite(path: Path) -> bool:
+    """Tell whether a file begins as SQLite's do."""
+    try:
+        with path.open("rb") as handle:
+            return handle.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
 
 
 def has_index(database: Database) -> bool:
