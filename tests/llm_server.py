@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -151,8 +152,7 @@ class LlmServer:
         self.requests: list[Request] = []
         self.ended = threading.Event()
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"owner": self}))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"owner": self}))
 
     @property
     def port(self) -> int:
@@ -192,6 +192,15 @@ class LlmServer:
                 words = "use 'max_completion_tokens' instead" if name == "max_tokens" else "unknown field"
                 return Status(400, f"Unsupported parameter: {name!r}: {words}")
         return Status(404, "Not Found") if "responses" in request.path and "responses" not in self.supports else None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Be silent about clients that go away; say anything else."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
