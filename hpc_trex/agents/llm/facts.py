@@ -78,7 +78,7 @@ def operator_part(view: TreeView) -> Part:
 def code_allowed(view: TreeView) -> bool:
     """Tell whether the cluster's profile lets a recipe hold code."""
     profile = view.config.profile
-    return bool(getattr(profile, "agent_code", False)) and getattr(profile, "sandbox", None) != "none"
+    return profile.agent_code and profile.sandbox != "none"
 
 
 def training_part(view: TreeView) -> Part:

@@ -123,6 +123,8 @@ def test_a_failed_round_says_how_it_failed_and_a_struck_one_that_it_is_no_eviden
 def test_notes_and_direction_are_told_as_they_are() -> None:
     messages = design(FakeTree(), 0, direction="data: no copies", notes=["keep the crowd source"])
     assert "- keep the crowd source" in part(messages, "Notes")
+    brief = brief_messages(FakeTree(), [row(1)], budget=BUDGET, notes=["the labels are in French"])
+    assert "- the labels are in French" in part(brief, "Notes")
     assert "### Direction\ndata: no copies" in messages[-1]["content"]
 
 
