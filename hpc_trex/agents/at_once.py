@@ -12,6 +12,7 @@ class AtOnce:
     """The part of :class:`hpc_trex.agents.protocol.Researcher` that is about waiting and paying."""
 
     thinking = False
+    listens = False
 
     def begun(self, view: TreeView) -> int | None:  # noqa: ARG002
         """Nothing is ever under way between two ticks."""

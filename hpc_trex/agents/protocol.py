@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from hpc_trex.models import Insight, LlmCall, NodeView, RoundPlan, SearchConfig, TaskCard
+from hpc_trex.models import GateView, Insight, LlmCall, NodeView, RoundPlan, SearchConfig, TaskCard
 from hpc_trex.samples import EvaluatedRow
 from hpc_trex.tree.reads import MoveRow
 
@@ -71,8 +71,12 @@ class TreeView(Protocol):
         """Return all rounds in the order of design."""
         ...
 
+    def gates(self) -> list[GateView]:
+        """Return what persons were asked (``launch --approve``) and what they said, oldest first."""
+        ...
+
     def is_known(self, plan: RoundPlan) -> bool:
-        """Tell whether every trial of the plan has run, or is running, already."""
+        """Tell whether every trial of the plan has run, or is running, already, or a person has rejected the plan."""
         ...
 
 
@@ -87,6 +91,11 @@ class Researcher(Protocol):
     """Designs rounds and reads their results. Called from one thread only; none of the calls may wait."""
 
     name: str
+
+    listens: bool
+    """Whether it hears what a person says at a gate: it asks for its direction by itself (``AwaitsApproval``), and its
+    next reading of the baseline is another one after the first was rejected.
+    """
 
     @property
     def thinking(self) -> bool:
@@ -104,7 +113,8 @@ class Researcher(Protocol):
     def propose(self, view: TreeView, parent: int, *, seed: int) -> RoundPlan:
         """Design one new child of ``parent``. ``seed`` makes it repeatable; a new seed follows a refused plan.
 
-        Raises ``NothingToPropose`` when it has no idea left for this parent, ``StillThinking`` while it works on it, and
+        Raises ``NothingToPropose`` when it has no idea left for this parent, ``StillThinking`` while it works on it,
+        ``AwaitsApproval`` when a person must agree to its direction first, and
         ``TrexError`` when it cannot work now (an endpoint that is away, a cap that is reached).
         """
         ...
@@ -119,6 +129,15 @@ class Researcher(Protocol):
 
 class StillThinking(Exception):
     """The Researcher works on it beside the jobs; the next tick asks again."""
+
+
+class AwaitsApproval(Exception):
+    """The Researcher goes on when a person has approved this direction, or this plan that stands for it."""
+
+    def __init__(self, text: str, plan: RoundPlan | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.plan = plan
 
 
 class NothingToPropose(Exception):

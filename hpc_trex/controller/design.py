@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from textwrap import shorten
 
-from hpc_trex.agents.protocol import NothingToPropose, StillThinking
+from hpc_trex.agents.protocol import AwaitsApproval, NothingToPropose, StillThinking
 from hpc_trex.agents.reviewer import review
-from hpc_trex.controller import budget
+from hpc_trex.controller import budget, gates
 from hpc_trex.controller.context import Work
 from hpc_trex.errors import BudgetReached, TrexError
 from hpc_trex.files import write_record
 from hpc_trex.models import (
     DataRecipe,
+    GateName,
     JobKind,
     NodeState,
     RoundPlan,
@@ -21,6 +22,7 @@ from hpc_trex.models import (
     trial_identity,
 )
 from hpc_trex.tree.events import NodeAdded, TrialAdded
+from hpc_trex.tree.gates import last_gate, rejections
 from hpc_trex.tree.policies import POLICIES
 
 #: Characters of a hypothesis in a line for a person; ``hpc-trex show`` has the whole.
@@ -65,7 +67,14 @@ def _no_more_rounds(work: Work) -> bool:
 
 
 def _add_round(work: Work) -> bool:
-    """Design one round from the node that the policy picks; return False when there is none to be had now."""
+    """Design one round from the node that the policy picks; return False when there is none to be had now, be it that
+    a person must decide first.
+    """
+    if not gates.may_design(work):
+        return False
+    agreed = gates.agreed(work)
+    if agreed is not None and agreed.plan is not None and agreed.parent is not None:
+        return _goes_on(work, agreed.parent, agreed.plan, agreed.gate)
     try:
         return _designed(work)
     except StillThinking:
@@ -82,21 +91,48 @@ def _designed(work: Work) -> bool:
     barren: set[int] = set()
     rng = work.rng("select")
     # What was begun is brought to its end, whatever came in meanwhile: it may be paid for already.
-    parent = work.researcher.begun(work.view)
+    begun = parent = work.researcher.begun(work.view)
     while True:
         if parent is None:
             parent = policy.select(work.store.stats(), work.config.policy, rng, frozenset(barren))
         if parent is None:
             break
-        plan = _accepted_plan(work, parent)
+        try:
+            plan = _accepted_plan(work, parent)
+        except AwaitsApproval as question:
+            gates.ask(work, "strategy", parent, question.text, question.plan)
+            return False
         if plan is not None:
-            add_node(work, parent, plan)
-            return True
+            return _goes_on(work, parent, plan, None)
         barren.add(parent)
+        if begun is not None and rejections(work.store, work.store.next_node()):
+            break  # what it has begun with one parent it cannot end with another
         parent = None
     if barren and not work.store.node_ids(NodeState.PENDING):
-        work.change_state(SearchState.FINISHING, "the Researcher has no further idea for any round")
+        _no_idea(work)
     return False
+
+
+def _goes_on(work: Work, parent: int, plan: RoundPlan, passed: GateName | None) -> bool:
+    """Bring a plan that has passed a gate to the next one, or into the tree; return whether it is there."""
+    gate = gates.next_gate(work, passed)
+    if gate is not None:
+        gates.ask(work, gate, parent, gates.plan_text(gate, plan), plan)
+        return False
+    add_node(work, parent, plan)
+    return True
+
+
+def _no_idea(work: Work) -> None:
+    """End the search because nothing is left to propose; pause it where that is so because a person rejected it."""
+    node = work.store.next_node()
+    rejected = rejections(work.store, node)
+    if not rejected:
+        work.change_state(SearchState.FINISHING, "the Researcher has no further idea for any round")
+    elif not work.store.live_attempts():
+        last = last_gate(work.store, node)
+        why = f", the last one: {last.note}" if last is not None and last.note else ""
+        work.change_state(SearchState.PAUSED, f"a person has rejected {rejected} proposal(s) for node {node}{why}")
 
 
 def _cannot_design(work: Work, error: TrexError) -> None:
@@ -114,8 +150,11 @@ def _cannot_design(work: Work, error: TrexError) -> None:
 
 
 def _accepted_plan(work: Work, parent: int) -> RoundPlan | None:
-    """Return a plan that the Reviewer accepts and that is not known yet; None when the Researcher has none."""
-    for number in range(PROPOSALS):
+    """Return a plan that the Reviewer accepts and that is not known yet; None when the Researcher has none.
+
+    What a person has rejected counts as proposed.
+    """
+    for number in range(rejections(work.store, work.store.next_node(), parent), PROPOSALS):
         seed = work.rng(f"propose/{parent}/{number}").getrandbits(32)
         try:
             plan = work.researcher.propose(work.view, parent, seed=seed)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hpc_trex.agents.protocol import Sample, StillThinking
 from hpc_trex.agents.registry import make_researcher
-from hpc_trex.controller import budget, control
+from hpc_trex.controller import budget, control, gates
 from hpc_trex.controller.advance import Ready, advance
 from hpc_trex.controller.collect import collect
 from hpc_trex.controller.context import Work
@@ -196,7 +196,7 @@ class Controller:
                 return
         if not self._unread:  # a search ends with all its rounds read
             finish(work)
-        if self.store.state()[0] not in OVER:
+        if self.store.state()[0] not in (*OVER, SearchState.PAUSED):
             submit(work, self._advance())
 
     def _advance(self) -> list[Ready]:
@@ -259,7 +259,7 @@ class Controller:
             yield from islice(read_samples(path), SAMPLES_READ)
 
     def _obey(self, *, but: Path | None = None) -> None:
-        """Carry out what ``cancel``, ``pause`` and ``retry`` asked of a running controller, oldest first."""
+        """Carry out what persons (``cancel``, ``pause``, ``approve`` ...) asked of a running controller, oldest first."""
         for path, request in waiting(self.paths):
             if path == but:
                 continue
@@ -279,13 +279,16 @@ class Controller:
     def _carry_out(self, request: Request) -> None:
         if request.action == "retry":
             control.retry(self.work, request)
-            return
-        (control.cancel if request.action == "cancel" else control.pause)(self.work, request)
-        if request.action == "pause":
-            return
-        self._advance()
-        if request.node is None and self.store.state()[0] not in OVER:
-            self.work.change_state(SearchState.CANCELLED, control.BY_USER)
+        elif request.action in ("approve", "reject"):
+            gates.decide(self.work, request)
+            self._unread = True  # a rejected brief is written anew
+        elif request.action == "pause":
+            control.pause(self.work, request)
+        else:
+            control.cancel(self.work, request)
+            self._advance()
+            if request.node is None and self.store.state()[0] not in OVER:
+                self.work.change_state(SearchState.CANCELLED, control.BY_USER)
 
     def cancel(self, node: int | None = None, *, subtree: bool = False) -> list[str]:
         """End the jobs of one round (with ``subtree``: of its descendants too), or of the whole search, for good."""
@@ -297,7 +300,7 @@ class Controller:
         It is on disk before anything is done, so that the next controller carries on where this one dies. Raises
         UsageProblem or NotFound for what cannot be done, CancelUnavailable when the scheduler does not answer.
         """
-        if request.node is not None:
+        if request.node is not None and request.gate is None:
             self.store.node(request.node)
         path = place(self.paths, request)
         self._obey(but=path)  # what another person asked before, of a controller that is gone

@@ -17,17 +17,22 @@ from pydantic import ValidationError
 from hpc_trex.faults import reach
 from hpc_trex.files import DISK_ERRORS, disk_problem, temporary_name, write_atomic
 from hpc_trex.layout import SearchPaths
-from hpc_trex.models import Record
+from hpc_trex.models import GateName, Record
 
 
 class Request(Record):
     """One request. ``node`` of a cancel: that round, with ``subtree`` all its descendants too; none: the search."""
 
-    action: Literal["cancel", "pause", "retry"]
+    action: Literal["cancel", "pause", "retry", "approve", "reject"]
     node: int | None = None
     trial: int | None = None
     subtree: bool = False
     cancel_jobs: bool = False
+    gate: GateName | None = None
+    number: int | None = None
+    """Of an answer to a gate: which question it answers."""
+    note: str = ""
+    user: str = ""
 
 
 class Waiting(NamedTuple):

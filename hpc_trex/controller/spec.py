@@ -8,7 +8,7 @@ from hpc_trex import version
 from hpc_trex.controller.advance import Ready
 from hpc_trex.controller.context import Work
 from hpc_trex.errors import TrexError
-from hpc_trex.models import FailureClass, JobContainer, JobKind, JobSpec, ModelRef, Resources, TrainConfig
+from hpc_trex.models import FailureClass, JobContainer, JobKind, JobSandbox, JobSpec, ModelRef, Resources, TrainConfig
 from hpc_trex.slurm.containers import from_environment, image_digest, model_folders
 
 
@@ -52,6 +52,7 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
         idle_gpu_percent=config.profile.idle_gpu_percent,
         cache_dir=str(work.cache),
         container=_container(work),
+        sandbox=_sandbox(work),
     )
     if item.kind is JobKind.PREPARE:
         assert node.plan is not None
@@ -100,6 +101,12 @@ def _container(work: Work) -> JobContainer | None:
     if container is None:
         return None
     return JobContainer(image=container.image, sha256=image_digest(container, work.cache), program=version())
+
+
+def _sandbox(work: Work) -> JobSandbox:
+    profile = work.config.profile
+    image = profile.sandbox_image or (profile.container.image if profile.container else None)
+    return JobSandbox(allowed=profile.agent_code, means=profile.sandbox, image=image)
 
 
 def _train(train: TrainConfig, micro_batch_size: int | None) -> TrainConfig:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from hpc_trex.agents.llm import people
 from hpc_trex.agents.llm.answers import (
     Brief,
     DiagnosisAnswer,
@@ -41,7 +42,7 @@ from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached, LlmUnavai
 from hpc_trex.agents.llm.keys import read_key
 from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.agents.playbook import PlaybookResearcher
-from hpc_trex.agents.protocol import Diagnosis, Sample, StillThinking, TreeView
+from hpc_trex.agents.protocol import AwaitsApproval, Diagnosis, Sample, StillThinking, TreeView
 from hpc_trex.agents.reviewer import review
 from hpc_trex.errors import CredentialsMissing, UsageProblem
 from hpc_trex.files import write_atomic
@@ -53,7 +54,6 @@ M = TypeVar("M", bound=BaseModel)
 RESEARCHER, REVIEWER = "researcher", "reviewer"
 #: A plan may be revised so often; then the playbook's is taken.
 REVISIONS = 2
-BRIEF = "node-0000/brief"
 #: How a question can end that leaves the rules to do the work.
 _NO_ANSWER = (LlmBadAnswer, LlmBudgetReached, LlmUnavailable, CredentialsMissing)
 
@@ -65,6 +65,7 @@ class LlmResearcher:
     """
 
     name = "llm"
+    listens = True
 
     def __init__(self, config: SearchConfig, paths: SearchPaths, *, client: LlmClient | None = None) -> None:
         if config.llm is None:
@@ -121,30 +122,51 @@ class LlmResearcher:
 
     def _designed(self, view: TreeView, parent: int, node: int) -> RoundPlan:
         budget = self.settings.context_tokens
-        brief = self._brief()
-
-        def asks_direction() -> list[Message]:
-            return design_messages(view, parent, settings_budget=budget, stage="direction", brief=brief, direction=None)
-
-        direction = direction_text(self._answer(node, "direction", RESEARCHER, Direction, asks_direction))
+        brief = self._brief(view)
+        notes = people.notes_of(view)
+        direction, again = self._direction(view, parent, node, brief, notes)
 
         def asks_plan() -> list[Message]:
-            return design_messages(view, parent, settings_budget=budget, stage="plan", brief=brief, direction=direction)
+            return design_messages(
+                view, parent, settings_budget=budget, stage="plan", brief=brief, direction=direction, notes=notes
+            )
 
         refusals: list[str] = []
         asks: Callable[[], list[Message]] = asks_plan
         for number in range(1, REVISIONS + 2):
-            answer = self._answer(node, f"plan-{number}", RESEARCHER, PlanAnswer, asks)
+            name = f"{again}{number}"
+            answer = self._answer(node, f"plan-{name}", RESEARCHER, PlanAnswer, asks)
             plan = to_plan(answer)
             plan = plan if plan.move else plan.model_copy(update={"move": "llm"})
-            refusals = self._refusals(view, parent, node, number, plan)
+            refusals = self._refusals(view, parent, node, name, plan)
             if not refusals:
                 return plan
-            asks = self._asks_again(node, number, answer, refusals)
+            asks = self._asks_again(node, name, answer, refusals)
         raise LlmBadAnswer(f"{REVISIONS + 1} plans in a row were refused, the last one because: {'; '.join(refusals)}")
 
+    def _direction(self, view: TreeView, parent: int, node: int, brief: str, notes: list[str]) -> tuple[str, str]:
+        """Return the direction of a round, and how the names of its plans begin: ``2-`` where a person rejected the first.
+
+        Raises AwaitsApproval while a person has not approved it.
+        """
+
+        def asks() -> list[Message]:
+            budget = self.settings.context_tokens
+            return design_messages(
+                view, parent, settings_budget=budget, stage="direction", brief=brief, direction=None, notes=notes
+            )
+
+        asked = people.directions(view, node)
+        rejected = sum(1 for gate in asked if gate.approved is False)
+        again = f"{rejected + 1}-" if rejected else ""
+        name = f"direction-{rejected + 1}" if rejected else "direction"
+        text = direction_text(self._answer(node, name, RESEARCHER, Direction, asks))
+        if "strategy" in view.config.approve and not (asked and asked[-1].approved):
+            raise AwaitsApproval(text)
+        return text, again
+
     def _asks_again(
-        self, node: int, number: int, answer: PlanAnswer, refusals: list[str]
+        self, node: int, number: str, answer: PlanAnswer, refusals: list[str]
     ) -> Callable[[], list[Message]]:
         def asks() -> list[Message]:
             earlier = self.ledger.find(f"node-{node:04d}/plan-{number}")
@@ -153,13 +175,15 @@ class LlmResearcher:
 
         return asks
 
-    def _refusals(self, view: TreeView, parent: int, node: int, number: int, plan: RoundPlan) -> list[str]:
-        """Return why a plan cannot be run: by the rules, then by the Reviewer's second opinion."""
+    def _refusals(self, view: TreeView, parent: int, node: int, number: str, plan: RoundPlan) -> list[str]:
+        """Return why a plan cannot be run: by a person, by the rules, then by the Reviewer's second opinion."""
+        if said := people.refusal(view, node, plan):
+            return [said]
         refusals = review(plan, view)  # first: only a valid plan has an identity
         if refusals:
             return refusals
         if view.is_known(plan):
-            return ["every trial of this plan has been run already: change what is trained or on what"]
+            return ["every trial of this plan has been run, or a person rejected it: change what is trained or on what"]
         if not self.settings.review:
             return []
 
@@ -175,10 +199,13 @@ class LlmResearcher:
     def _by_rules(self, view: TreeView, parent: int, seed: int, why: str) -> RoundPlan:
         plan = self.rules.propose(view, parent, seed=seed)
         said = f"(The playbook's round; the language model gave no usable plan: {why[:600]}) {plan.hypothesis}"
-        return plan.model_copy(update={"hypothesis": said[:4000]})
+        plan = plan.model_copy(update={"hypothesis": said[:4000]})
+        if "strategy" in view.config.approve:  # nobody has approved this one
+            raise AwaitsApproval(plan.hypothesis, plan)
+        return plan
 
-    def _brief(self) -> str:
-        found = self.ledger.find(BRIEF)
+    def _brief(self, view: TreeView) -> str:
+        found = self.ledger.find(f"node-0000/{_brief_name(view)}")
         return brief_text(Brief.model_validate(found.value)) if found is not None else ""
 
     # ---- reading --------------------------------------------------------------------------------------------------
@@ -204,9 +231,9 @@ class LlmResearcher:
 
     def _brief_of(self, view: TreeView, rules: Diagnosis, rows: list[Sample]) -> Diagnosis:
         def asks() -> list[Message]:
-            return brief_messages(view, rows, budget=self.settings.context_tokens)
+            return brief_messages(view, rows, budget=self.settings.context_tokens, notes=people.notes_of(view))
 
-        brief = self._answer(0, "brief", RESEARCHER, Brief, asks)
+        brief = self._answer(0, _brief_name(view), RESEARCHER, Brief, asks)
         return Diagnosis(f"{rules.report}\n\nBrief\n{brief_text(brief)}", rules.insights)
 
     def _reading(self, view: TreeView, node: int, rules: Diagnosis, rows: list[Sample]) -> Diagnosis:
@@ -214,7 +241,9 @@ class LlmResearcher:
             return diagnosis_messages(view, node, rows, budget=self.settings.context_tokens, rule_report=rules.report)
 
         # A round that was opened again by a person is read again: its trials stand in other states then.
-        outcome = digest({str(trial.trial): trial.state.value for trial in view.node(node).trials})[:6]
+        # Repeats that were planned since change nothing of what is read.
+        trials = [trial for trial in view.node(node).trials if trial.replicate_of is None]
+        outcome = digest({str(trial.trial): trial.state.value for trial in trials})[:6]
         answer = self._answer(node, f"diagnosis-{outcome}", RESEARCHER, DiagnosisAnswer, asks)
         groups = [f"- {group.kind} {group.share:.0%}: {group.cause}" for group in answer.groups]
         report = "\n".join([rules.report, "", "Diagnosis", answer.report, f"Moved: {answer.moved}", *groups])
@@ -274,3 +303,9 @@ class LlmResearcher:
                 if call.call not in known:
                     found.append(call)
         return found
+
+
+def _brief_name(view: TreeView) -> str:
+    """Return the name of the question for the brief: another one after a person has rejected the last."""
+    rejected = people.briefs_rejected(view)
+    return f"brief-{rejected + 1}" if rejected else "brief"
