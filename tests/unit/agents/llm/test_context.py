@@ -176,24 +176,60 @@ def test_no_request_is_longer_than_its_budget_and_each_holds_what_must_be_told(b
 TREE = grown(12)
 
 
-def test_what_is_left_out_is_said_and_goes_in_the_documented_order() -> None:
+def crowded() -> FakeTree:
+    """A tree in which every part of a design's context has entries."""
     tree = FakeTree(max_nodes=60)
     tree.noise_sd = 0.01
-    for seed in range(14):
-        tree.finish(tree.add(0, PLAYBOOK.propose(tree, 0, seed=seed)), [0.3 + seed / 100, 0.3])
-    for seed in range(6):
-        tree.add(14, PLAYBOOK.propose(tree, 14, seed=seed))
-    full = design(tree, 14)
-    need = sum(estimate_tokens(message["content"]) for message in full)
-    less = design(tree, 14, settings_budget=need - 1500)
-    siblings = part(less, "Siblings of the parent")
-    assert re.search(
-        r"\(\d+ earlier rounds are left out; one line each is shown\)|\(one line each is shown\)", siblings
+    tree.prior_lessons = tuple(
+        Lesson(move=f"m{number}", verdict="gain", effect=0.1, searches=3, rounds=5, weight=2.0, evidence=())
+        for number in range(12)
     )
-    assert part(less, "Tried or under way from node 14") == part(full, "Tried or under way from node 14")
-    assert list(PRIORITY.values()) == sorted(PRIORITY.values())
-    assert next(iter(PRIORITY)) == "siblings"
-    assert list(PRIORITY)[-1] == "brief"
+    tree.lessons = [Insight(text=f"lesson {number} " + "of some length " * 9, nodes=(1,)) for number in range(9)]
+    seeds = iter(range(100))
+
+    def grow(parent: int, *scores: float) -> int:
+        number = tree.add(parent, PLAYBOOK.propose(tree, parent, seed=next(seeds)))
+        if scores:
+            tree.finish(number, list(scores))
+        return number
+
+    for number in range(5):
+        grow(0, 0.3 + number / 50, 0.3)
+    middle = grow(2, 0.4, 0.41)
+    parent = grow(middle, 0.5, 0.45)
+    for number in range(4):
+        grow(middle, 0.4 + number / 50, 0.4)
+        grow(parent, 0.5 + number / 50, 0.5)
+        grow(4)
+    tree.parent = parent
+    return tree
+
+
+def test_what_is_left_out_first_is_as_documented_and_each_part_says_what_it_lost() -> None:
+    tree = crowded()
+    titles = {
+        "siblings": "Siblings of the parent",
+        "key nodes": "Key rounds",
+        "earlier path": "The way to the parent",
+        "under way": "Under way elsewhere",
+        "earlier searches": "Lessons of earlier searches",
+        "insights": "Insights",
+        "children": "Tried or under way from node",
+        "brief": "Brief of the task",
+    }
+    brief = "\n".join("a line of the brief" for _ in range(30))
+    whole = design(tree, tree.parent, brief=brief)
+    budget = sum(estimate_tokens(message["content"]) for message in whole)
+    lost: list[str] = []
+    while len(lost) < len(titles):
+        messages = design(tree, tree.parent, brief=brief, settings_budget=budget)
+        for name, title in titles.items():
+            if name not in lost and part(messages, title) != part(whole, title):
+                assert re.search(r"\((\d+ [a-z ]+ (is|are) left out|one line each|all \d+)", part(messages, title))
+                lost.append(name)
+        budget -= 50
+    assert lost == list(titles)
+    assert lost == [name for name in sorted(PRIORITY, key=PRIORITY.__getitem__) if name in titles]
 
 
 def test_a_budget_that_cannot_hold_the_facts_is_refused_with_the_setting_to_raise() -> None:
