@@ -38,7 +38,7 @@ def _figures(body: Mapping[str, Any]) -> str:
 
 def _row(row: SpentRow, by: str | None, wide: int) -> str:
     name = row.key or "-"
-    name = f"  node {name}" if by == "node" else f"  {name}"
+    name = f"  node {name}" if by == "node" and name != "server" else f"  {name}"
     used = {"gpu_hours": row.gpu_hours, "cpu_hours": row.cpu_hours}
     held = {"gpu_hours": row.reserved_gpu_hours, "cpu_hours": row.reserved_cpu_hours}
     return f"{name:<{wide}} {_figures({'used': used, 'reserved': held})}   {row.jobs} job(s)"

@@ -16,6 +16,7 @@ from hpc_trex.models import JobKind, JobResult, NodeState, SearchState, TrialSta
 from hpc_trex.tree import events as ev
 from hpc_trex.tree.gates import ask_gate, decide_gate, forgive
 from hpc_trex.tree.reopen import reopen_node, reopen_trial
+from hpc_trex.tree.servers import ServerEvent, apply_server
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
@@ -345,6 +346,13 @@ def _agent_called(event: ev.AgentCalled, db: Database, line: ev.EventLine) -> No
         [tokens, usage.money or 0.0],
         "there is no search yet",
     )
+
+
+@apply_event.register(ev.ServerIntended)
+@apply_event.register(ev.ServerQueued)
+@apply_event.register(ev.ServerEnded)
+def _server(event: ServerEvent, db: Database, line: ev.EventLine) -> None:
+    apply_server(event, db, line)
 
 
 @apply_event.register(ev.NoiseMeasured)

@@ -208,6 +208,39 @@ class AgentCalled(Record):
     error: str = ""
 
 
+class ServerIntended(Record):
+    """A job that serves the agents' language model is about to be submitted under this token (``--llm-serve``)."""
+
+    type: Literal["server_intended"] = "server_intended"
+    number: int
+    token: str
+    directory: str
+    """Relative to the search directory."""
+    gpus: int = 0
+    cpus: int = 0
+    minutes: int = 0
+    user: str = ""
+    account: str = ""
+
+
+class ServerQueued(Record):
+    """The scheduler has the server's job."""
+
+    type: Literal["server_queued"] = "server_queued"
+    token: str
+    job_id: str
+
+
+class ServerEnded(Record):
+    """The server's job is over."""
+
+    type: Literal["server_ended"] = "server_ended"
+    token: str
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    message: str = ""
+
+
 class NoiseMeasured(Record):
     """Pooled standard deviation of the score between seeds, over ``groups`` repeated trials."""
 
@@ -287,6 +320,9 @@ Event = Annotated[
     | NodeRescored
     | NodeDiagnosed
     | AgentCalled
+    | ServerIntended
+    | ServerQueued
+    | ServerEnded
     | NoiseMeasured
     | Chosen
     | TestScored

@@ -1,7 +1,8 @@
 """What a search has used, and what its jobs may still use at worst: the figures that its caps are held against.
 
 An attempt that is not over reserves its GPUs and CPUs for its whole time limit, as recorded when it was asked for: the
-profile may have changed since. An attempt that is over counts with what it used.
+profile may have changed since. An attempt that is over counts with what it used. So it is with the jobs that serve the
+agents' language model.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ if TYPE_CHECKING:
 By = Literal["node", "user", "account"]
 
 _LIVE = ", ".join(f"'{state}'" for state in LIVE)
+_JOBS = """(SELECT node, user, account, gpus, cpus, minutes, seconds, cpu_seconds, state FROM attempts
+            UNION ALL SELECT 'server', user, account, gpus, cpus, minutes, seconds, cpu_seconds, state FROM servers)"""
 _RESERVED = f"""SELECT coalesce(sum(gpus * minutes), 0) / 60.0, coalesce(sum(cpus * minutes), 0) / 60.0, count(*)
-                FROM attempts WHERE state IN ({_LIVE})"""  # noqa: S608
+                FROM (SELECT gpus, cpus, minutes FROM attempts WHERE state IN ({_LIVE})
+                      UNION ALL SELECT gpus, cpus, minutes FROM servers WHERE state != 'ended')"""  # noqa: S608
 _ROWS = """SELECT {by} AS key, sum(gpus * seconds * (state NOT IN ({live}))) / 3600.0,
                   sum(cpu_seconds * (state NOT IN ({live}))) / 3600.0,
                   sum(gpus * minutes * (state IN ({live}))) / 60.0, sum(cpus * minutes * (state IN ({live}))) / 60.0,
                   count(*)
-           FROM attempts GROUP BY {by} ORDER BY {by}"""
+           FROM {jobs} GROUP BY {by} ORDER BY {by}"""
 
 
 def spent(tree: TreeReads) -> Spent:
@@ -39,8 +43,11 @@ def spent(tree: TreeReads) -> Spent:
 
 
 def spent_by(tree: TreeReads, by: By) -> list[SpentRow]:
-    """Return the figures of each round, user or account, in that order; ``jobs`` are all attempts of it."""
-    rows = tree.db.conn.execute(_ROWS.format(by=by, live=_LIVE))
+    """Return the figures of each round, user or account, in that order; ``jobs`` are all attempts of it.
+
+    The jobs that served the agents' language model belong to no round: they are the row ``server``.
+    """
+    rows = tree.db.conn.execute(_ROWS.format(by=by, live=_LIVE, jobs=_JOBS))
     return [
         SpentRow(
             key=str(key), gpu_hours=gpu, cpu_hours=cpu, reserved_gpu_hours=held, reserved_cpu_hours=held_cpu, jobs=jobs
