@@ -54,6 +54,11 @@ def fits(work: Work, kind: JobKind, *, beside: int = 0) -> bool:
     return not _over(work, jobs + _kept(work, kind))
 
 
+def fits_beside(work: Work, resources: Resources) -> bool:
+    """Tell whether a job that is no trial's (a served language model) fits under the caps, all others at their worst."""
+    return not _over(work, worst(resources) + _kept(work, JobKind.TRAIN))
+
+
 def reached(work: Work) -> str:
     """Return which cap is reached, in words; empty when none is. Rounds are counted by the caller.
 

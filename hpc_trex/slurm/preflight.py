@@ -20,9 +20,12 @@ from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.refusals import refusal
 from hpc_trex.slurm.scheduler import JobRequest, SubmitRefused, SubmitUnavailable
 
-Shape = Literal["train", "prepare", "evaluate", "controller"]
+Shape = Literal["train", "prepare", "evaluate", "controller", "serve"]
 SHAPES: tuple[Shape, ...] = ("train", "prepare", "evaluate", "controller")
-_KINDS: dict[Shape, JobKind] = {"train": JobKind.TRAIN, "prepare": JobKind.PREPARE, "evaluate": JobKind.BASELINE}
+_KINDS: dict[Shape, JobKind] = {
+    "train": JobKind.TRAIN, "prepare": JobKind.PREPARE, "evaluate": JobKind.BASELINE,
+    "serve": JobKind.BASE,
+}  # fmt: skip
 _START = re.compile(r"to start at (?P<start>\S+)(?: using (?P<cpus>\d+) processors)?(?: on nodes (?P<nodes>\S+))?")
 
 
@@ -62,8 +65,8 @@ def check_limits(profile: Profile, shapes: Iterable[Shape] = SHAPES) -> None:
 
 def resources(profile: Profile, shape: Shape) -> Resources:
     """Return what a job of that shape asks for."""
-    found: Resources = getattr(profile, shape)
-    return found
+    found: Resources | None = getattr(profile, shape)
+    return found or profile.train
 
 
 def test_only(profile: Profile, request: JobRequest, *, ask: Ask = ask) -> Estimate:  # noqa: PT028 # no test of pytest
@@ -115,7 +118,9 @@ def parse_estimate(text: str) -> Estimate:
     return Estimate(match["start"], match["nodes"] or "") if match else Estimate("")
 
 
-def preflight(profile: Profile, directory: Path, *, ask: Ask = ask) -> list[str]:
+def preflight(
+    profile: Profile, directory: Path, shapes: tuple[Shape, ...] = ("train", "evaluate"), *, ask: Ask = ask
+) -> list[str]:
     """Check what would run first before anything is made; return what a person should know, a line each.
 
     Raises :class:`UsageProblem` for what the profile itself forbids, :class:`SubmitRefused` for what Slurm does. A
@@ -127,7 +132,6 @@ def preflight(profile: Profile, directory: Path, *, ask: Ask = ask) -> list[str]
     if shutil.which("sbatch") is None:
         return ["warning: sbatch is not here, so Slurm could not be asked about these jobs"]
     lines = []
-    shapes: tuple[Shape, ...] = ("train", "evaluate")
     for shape in shapes:
         try:
             estimate = ask_shape(profile, shape, directory, ask=ask)

@@ -27,6 +27,8 @@ class Endpoint(NamedTuple):
 
     url: str
     key: SecretStr
+    own: bool = False
+    """The search serves the model itself (``--llm-serve``)."""
 
     @property
     def plain_url(self) -> str:
@@ -34,7 +36,8 @@ class Endpoint(NamedTuple):
 
     @property
     def local(self) -> bool:
-        return on_loopback(self.url)
+        """Whether no proxy of the site stands between us and it: it is on this machine, or a job of our own."""
+        return self.own or on_loopback(self.url)
 
     def hide(self, text: str) -> str:
         """Return a text with the key, and a password of the URL, taken out: servers like to quote them."""
@@ -77,7 +80,7 @@ def endpoint_of(settings: LlmSettings, key: str | None, environment: Mapping[str
             f"the key in {settings.key_variable} holds characters that no key can hold",
             hint="copy it again: letters, digits and signs on one line",
         )
-    return Endpoint(url, SecretStr(key or NO_KEY))
+    return Endpoint(url, SecretStr(key or NO_KEY), own=settings.served is not None)
 
 
 def plain(url: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from pathlib import Path
 
 from hpc_trex.errors import CredentialsMissing
+from hpc_trex.layout import SearchPaths
 from hpc_trex.models import LlmSettings
 
 
@@ -32,3 +34,29 @@ def read_key(settings: LlmSettings) -> str | None:
     if not text:
         raise CredentialsMissing(f"the key file {path} is empty", hint="write the key into it")
     return text
+
+
+def served_key(paths: SearchPaths) -> str:
+    """Return the key of the search's own servers, made now where there is none: a file that only its user can read.
+
+    Raises :class:`CredentialsMissing` for one that cannot be read, as in a search that another user of the group began.
+    """
+    path = paths.server_key
+    path.parent.mkdir(exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(descriptor, "w", encoding="ascii") as handle:
+            handle.write(f"{secrets.token_urlsafe(32)}\n")
+    try:
+        key = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise CredentialsMissing(
+            f"the server's key {path} cannot be read: {error.strerror}", hint="its owner runs the search's agents"
+        ) from error
+    if not key:  # the controller that made it was killed in between
+        path.unlink()
+        return served_key(paths)
+    return key
