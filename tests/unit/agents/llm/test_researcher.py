@@ -1,0 +1,202 @@
+"""Whole searches whose Researcher is a language model behind a real HTTP server; jobs are simulated."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from hpc_trex.controller import Controller, loop
+from hpc_trex.errors import CredentialsMissing
+from hpc_trex.launch import LaunchOptions, create_search, plan_launch
+from hpc_trex.models import SearchState
+from hpc_trex.tree.check import check
+from hpc_trex.tree.store import Store
+from tests.llm_server import LlmServer, Status
+from tests.minds import Mind, plan
+from tests.unit.controller.simulation import Cluster
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    made = Cluster()
+    monkeypatch.setattr(loop, "make_scheduler", lambda profile: made)
+    return made
+
+
+@pytest.fixture
+def launch(tmp_path, monkeypatch, cluster):
+    """Make a search that asks this server."""
+    monkeypatch.setenv("HPC_TREX_HOME", str(tmp_path / "searches"))
+    monkeypatch.setenv("HPC_TREX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    def made(server, *, llm=None, **options):
+        given = {"researcher": "llm", "max_nodes": 2, "trials": 1, "parallel": 2}
+        settings = {"model": "tiny", "base_url": server.url} | (llm or {})
+        return create_search(plan_launch(LaunchOptions.model_validate(given | options | {"llm": settings})))
+
+    return made
+
+
+def drive(paths, cluster, *, seconds: float = 30.0) -> Controller:
+    """Tick, and let every job finish, until the search is over; the caller closes the controller."""
+    controller = Controller(paths)
+    end = time.monotonic() + seconds
+    try:
+        controller.start()
+        while not controller.tick().finished:
+            assert time.monotonic() < end, "the search does not come to its end"
+            cluster.finish_all()
+            time.sleep(0.01)
+    except BaseException:
+        controller.close()
+        raise
+    return controller
+
+
+def test_a_search_is_designed_read_and_paid_for(launch, cluster):
+    mind = Mind()
+    with LlmServer(mind) as server:
+        paths = launch(server, llm={"price_in": 1000.0, "price_out": 1000.0})
+        with drive(paths, cluster) as controller:
+            store = controller.store
+            assert store.state()[0] is SearchState.DONE
+            assert store.node(1).plan.move == "llm:rate"
+            assert "a learning rate of" in store.node(1).plan.hypothesis
+            assert "the larger rate helped" in store.node(1).report
+            assert "Asked: one label" in store.node(0).report
+            lessons = [item for item in store.insights() if item.text == "a larger learning rate helps"]
+            assert lessons[0].nodes == (1,), "a node that does not exist is no evidence"
+            cost = store.cost()
+    assert mind.asked == {"Brief": 1, "Direction": 2, "PlanAnswer": 2, "ReviewAnswer": 2, "DiagnosisAnswer": 2}
+    assert cost.tokens == 9 * 120
+    assert cost.money == pytest.approx(9 * 120 * 1000 / 1e6)
+    assert check(paths) == []
+    assert "one label" in mind.texts["Direction"][0], "the brief is not told"
+
+
+def test_a_plan_that_is_refused_is_revised_with_the_reasons_and_after_two_revisions_the_playbook_designs(
+    launch, cluster
+):
+    wrong = [plan(1e-4, source=f"no-such-{number}") for number in range(3)]
+    mind = Mind(*wrong)
+    with LlmServer(mind) as server:
+        paths = launch(server, max_nodes=1)
+        with drive(paths, cluster) as controller:
+            text = controller.store.node(1).plan.hypothesis
+            assert controller.store.state()[0] is SearchState.DONE
+    assert mind.asked["PlanAnswer"] == 3
+    assert "unknown source 'no-such-0'" in mind.texts["PlanAnswer"][1]
+    assert "unknown source 'no-such-1'" in mind.texts["PlanAnswer"][2]
+    assert text.startswith("(The playbook's round")
+    assert "no-such-2" in text
+
+
+def test_the_reviewers_refusal_reaches_the_researcher(launch, cluster):
+    opinions = [{"analysis": "no", "reasons": ["the rate is too small to tell"], "accept": False}, {"analysis": "ok", "reasons": [], "accept": True}]  # fmt: skip
+    mind = Mind(ReviewAnswer=lambda request: opinions.pop(0))
+    with LlmServer(mind) as server:
+        paths = launch(server, max_nodes=1)
+        drive(paths, cluster).close()
+    assert mind.asked["PlanAnswer"] == 2
+    assert "the rate is too small to tell" in mind.texts["PlanAnswer"][1]
+
+
+def test_an_answer_that_fits_no_schema_leaves_the_rules_to_do_the_work(launch, cluster):
+    mind = Mind(Direction={"nonsense": 1}, DiagnosisAnswer={"nonsense": 1}, Brief={"nonsense": 1})
+    with LlmServer(mind) as server:
+        paths = launch(server, max_nodes=1)
+        with drive(paths, cluster) as controller:
+            assert controller.store.state()[0] is SearchState.DONE
+            assert "Read by the rules alone" in controller.store.node(1).report
+            assert "playbook" in controller.store.node(1).plan.hypothesis
+    assert check(paths) == []
+
+
+def test_an_endpoint_that_is_away_pauses_the_search_charges_nothing_and_resume_goes_on(launch, cluster, monkeypatch):
+    from hpc_trex.agents.llm import client, researcher
+
+    quick = client.Pace(tries=1, first_pause=0.01, breaker_failures=1, breaker_seconds=0.01)
+    monkeypatch.setattr(
+        researcher, "LlmClient", lambda settings, ledger, key: client.LlmClient(settings, ledger, key=key, pace=quick)
+    )
+    mind = Mind()
+    with LlmServer([Status(503)]) as server:
+        paths = launch(server, max_nodes=1)
+        with pytest.raises(researcher.LlmUnavailable):
+            drive(paths, cluster)
+    with Store.read(paths) as store:
+        state, message = store.state()
+        assert state is SearchState.PAUSED
+        assert "no round can be designed" in message
+        config = store.config
+        assert [node.id for node in store.nodes()] == [0]
+    with LlmServer(mind) as server:
+        moved = config.model_copy(update={"llm": config.llm.model_copy(update={"base_url": server.url})})
+        Controller(paths, config=moved).close()
+        with drive(paths, cluster) as controller:
+            assert controller.store.state()[0] is SearchState.DONE
+    assert check(paths) == []
+
+
+def test_a_refused_key_pauses_the_search_with_exit_code_4(launch, cluster):
+    with LlmServer(Mind(), key="right") as server:
+        paths = launch(server)
+        with pytest.raises(CredentialsMissing) as caught:
+            drive(paths, cluster)
+    assert caught.value.exit_code == 4
+
+
+def test_a_cap_on_tokens_ends_the_search_with_its_choice_made(launch, cluster):
+    mind = Mind()
+    with LlmServer(mind) as server:
+        paths = launch(server, llm={"tokens_cap": 700}, max_nodes=6)
+        with drive(paths, cluster) as controller:
+            state, message = controller.store.state()
+            assert state is SearchState.DONE
+            assert controller.store.chosen() is not None
+    from hpc_trex.controller.budget import REACHED
+
+    assert message.startswith(REACHED)
+    assert sum(mind.asked.values()) <= 7
+
+
+def test_a_controller_that_dies_pays_no_answer_twice(launch, cluster):
+    """It is closed after each tick that did something, whatever is under way; what was recorded is not asked again."""
+    mind = Mind()
+    with LlmServer(mind) as server:
+        paths = launch(server)
+        end = time.monotonic() + 40
+        finished = False
+        while not finished:
+            assert time.monotonic() < end
+            with Controller(paths) as controller:
+                controller.start()
+                for _ in range(3):
+                    finished = controller.tick().finished or finished
+                    time.sleep(0.05)
+            cluster.finish_all()
+    assert mind.asked == {"Brief": 1, "Direction": 2, "PlanAnswer": 2, "ReviewAnswer": 2, "DiagnosisAnswer": 2}
+    with Store.read(paths) as store:
+        assert store.cost().tokens == 9 * 120
+    assert check(paths) == []
+
+
+def test_a_replayed_search_asks_nobody_pays_nothing_and_grows_the_same_tree(launch, cluster, monkeypatch):
+    mind = Mind()
+    with LlmServer(mind) as server:
+        first = launch(server, name="first", max_nodes=3)
+        drive(first, cluster).close()
+    cluster.starts.clear()
+    second = launch(server, name="second", max_nodes=3, replay="first")  # the server is gone
+    drive(second, cluster).close()
+    with Store.read(first) as one, Store.read(second) as other:
+        # the scores, and so the rules' words on them, are drawn anew by the simulated cluster
+        designs = [
+            [(node.parent, node.plan, node.report.partition("Diagnosis\n")[2]) for node in tree.nodes()]
+            for tree in (one, other)
+        ]
+        assert designs[0] == designs[1]
+        assert other.cost().tokens == 0
+    assert check(second) == []
