@@ -36,7 +36,9 @@ from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.knowledge.start import start_lines
 from hpc_trex.layout import SearchPaths, home
 from hpc_trex.models import (
+    GATES,
     Budget,
+    GateName,
     JobKind,
     LlmSettings,
     PolicySettings,
@@ -84,6 +86,8 @@ class LaunchOptions(Record):
     """Jobs are steps of the allocation that this process runs in."""
     llm: dict[str, object] = {}
     """Fields of :class:`LlmSettings` that were given; the Researcher ``llm`` needs ``model``."""
+    approve: tuple[str, ...] = ()
+    """Gates at which the search waits for a person."""
     replay: str | None = None
     """A search whose recorded answers of the language model are given again, without asking it."""
     knowledge: bool = False
@@ -195,6 +199,7 @@ def _config(
             parallel=parallel,
             seed=options.seed,
             default_train=dict(loaded.card.default_train),
+            approve=_gates(options),
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -219,6 +224,14 @@ def _llm(options: LaunchOptions) -> LlmSettings | None:
     return LlmSettings.model_validate(options.llm)
 
 
+def _gates(options: LaunchOptions) -> tuple[GateName, ...]:
+    """Return the gates in the order in which a search comes to them. Raises UsageProblem for one that there is not."""
+    for name in options.approve:
+        if name not in GATES:
+            raise UsageProblem(f"--approve {name}: there is no such gate", hint=f"gates: {', '.join(GATES)}")
+    return tuple(name for name in GATES if name in options.approve)
+
+
 def trainings(config: SearchConfig) -> int:
     """Return how many trainings a search runs at most: planned trials and the repeats with other seeds."""
     noise = config.noise
@@ -239,6 +252,7 @@ def _lines(config: SearchConfig, directory: Path) -> list[str]:
         f"model      {config.model}",
         f"runs on    {config.profile.name} ({config.profile.scheduler}), {config.parallel} job(s) at once",
         *([f"asks       {config.llm.model} at {config.llm.base_url or 'the default endpoint'}"] if config.llm else []),
+        *([f"asks you   {', '.join(config.approve)}: hpc-trex approve NODE"] if config.approve else []),
         f"plan       {config.budget.max_nodes} rounds of {researcher.trials} trial(s), {researcher.name} on {policy.name}",
         f"at worst   {count} trainings of {train.minutes} min: {worst}",
     ]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 @json_option
 def command(search: str | None, last: bool, by: str | None, every: bool, json: bool) -> None:
     """Show what SEARCH has used of its caps, and what its jobs that are not over may use at worst (reserved)."""
+    from hpc_trex.models import PersonTime
+    from hpc_trex.report.gates import person_words
     from hpc_trex.report.spending import budget_text
     from hpc_trex.searches import list_searches
 
@@ -35,6 +37,10 @@ def command(search: str | None, last: bool, by: str | None, every: bool, json: b
         emit_json({"searches": [{**body, "rows": [row.model_dump() for row in body["rows"]]} for body in bodies]})
         return
     emit(budget_text(bodies, by))
+    people = [(body["search"], person_words(PersonTime(**body["person"]))) for body in bodies]
+    for name, words in people:
+        if words:
+            emit(f"{name}: {words}" if every else words)
 
 
 def budget_of(paths: SearchPaths, by: str | None) -> dict[str, Any]:
@@ -57,5 +63,6 @@ def budget_of(paths: SearchPaths, by: str | None) -> dict[str, Any]:
         "cap": caps,
         "left": left,
         "live_jobs": spent.jobs,
+        "person": status.person.model_dump(mode="json"),
         "rows": rows,
     }

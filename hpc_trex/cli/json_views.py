@@ -18,7 +18,9 @@ def status_json(status: StatusView) -> dict[str, Any]:
 
 def tree_json(status: StatusView, nodes: Sequence[NodeView]) -> dict[str, Any]:
     """Return ``tree``: one entry a round, trials in short."""
-    return {"search": status.search, "state": status.state.value, "nodes": [_tree_node(node) for node in nodes]}
+    waits = status.waits_for.model_dump(mode="json") if status.waits_for is not None else None
+    rounds = [_tree_node(node) for node in nodes]
+    return {"search": status.search, "state": status.state.value, "nodes": rounds, "waits_for": waits}
 
 
 def node_json(node: NodeView, attempts: Sequence[AttemptView], difference: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hpc_trex.cli.options import dry_run_option, emit
+from hpc_trex.cli.sweep_options import Names
 from hpc_trex.errors import UsageProblem
 
 POLICIES = ("uct", "greedy", "sequential", "random")
@@ -66,6 +67,7 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
     show_default=True,
     help="Start from earlier searches, and be remembered.",
 )
+@click.option("--approve", type=Names(), default=(), help="Wait for you at these: requirements, strategy, data.")
 @click.option("--gpu-hours", type=AMOUNT, help="Cap on GPU-hours.")
 @click.option("--cpu-hours", type=AMOUNT, help="Cap on CPU-hours.")
 @click.option("--wall-minutes", type=AMOUNT, help="Cap on the time of this run.")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpc_trex.cli.options import emit, emit_json, json_option, last_option, look, number_of, pick, search_argument
 
 if TYPE_CHECKING:
-    from hpc_trex.models import LlmCall
+    from hpc_trex.models import GateView, LlmCall
 
 
 @click.command(
@@ -27,24 +28,48 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
     from hpc_trex.agents.llm.ledger import Ledger
     from hpc_trex.cli.json_views import node_json
     from hpc_trex.report.difference import plan_difference
+    from hpc_trex.report.gates import gates_text
     from hpc_trex.report.tables import node_text
+    from hpc_trex.tree.gates import gates
     from hpc_trex.tree.store import Store
 
-    paths = pick(search, last)
+    paths, number = pick(search, last), number_of(node)
     with Store.read(paths) as reader:
-        view = reader.node(number_of(node))
+        asked = gates(reader, number)
+        if asked and number >= reader.next_node():  # a round that is still being designed
+            in_design(number, asked, json=json)
+            return
+        view = reader.node(number)
         attempts = reader.attempts(view.id)
         parent = None if view.parent is None else reader.node(view.parent)
     difference = plan_difference(parent, view)
     calls = Ledger(paths.llm).calls(view.id) if paths.llm.is_dir() else []
     if json:
-        emit_json(node_json(view, attempts, difference) | {"calls": [call.model_dump(mode="json") for call in calls]})
+        more = {"calls": [call.model_dump(mode="json") for call in calls]}
+        emit_json(node_json(view, attempts, difference) | more | {"gates": gates_json(asked)})
         return
     emit(node_text(view, attempts, difference, look()))
+    if asked:
+        emit(f"\n{gates_text(asked)}")
     if calls:
         emit("\n" + "\n".join(["agents", *map(call_line, calls)]))
     for call in calls if reasoning else []:
         emit("\n" + whole(call))
+
+
+def in_design(node: int, asked: Sequence[GateView], *, json: bool) -> None:
+    """Print what a person was asked about a round that is not in the tree yet."""
+    from hpc_trex.report.gates import gates_text
+
+    if json:
+        emit_json({"id": node, "state": "in design", "gates": gates_json(asked)})
+        return
+    emit(f"node {node}  is being designed\n{gates_text(asked)}")
+
+
+def gates_json(asked: Sequence[GateView]) -> list[dict[str, Any]]:
+    """Return the questions about a round as plain data."""
+    return [view.model_dump(mode="json") for view in asked]
 
 
 def call_line(call: LlmCall) -> str:

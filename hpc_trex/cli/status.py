@@ -19,6 +19,7 @@ def command(search: str | None, last: bool, json: bool) -> None:
     from hpc_trex.cli.json_views import status_json
     from hpc_trex.files import read_record
     from hpc_trex.models import ControllerChain
+    from hpc_trex.report.gates import waits_words
     from hpc_trex.report.tables import status_text
     from hpc_trex.slurm.scheduler import TAKES_NO_JOBS
     from hpc_trex.slurm.waiting import why_waiting
@@ -34,7 +35,8 @@ def command(search: str | None, last: bool, json: bool) -> None:
         more = {"controller": chain.model_dump(mode="json") if chain else None}
         emit_json(status_json(status) | more | {"waiting": [reason._asdict() for reason in waiting]})
         return
-    lines = [f"waits     {reason}" for reason in waiting]
+    lines = [f"waits for you: {waits_words(status.waits_for)}"] if status.waits_for else []
+    lines += [f"waits     {reason}" for reason in waiting]
     emit("\n".join([status_text(status, look()), *lines, *(controller_lines(chain) if chain else [])]))
 
 

@@ -12,6 +12,7 @@ from hpc_trex.cli.options import emit, emit_json, look, pick, reading
 def command(search: str | None, last: bool, json: bool) -> None:
     """Print the search tree: score, gain over the baseline, trials and state of every round."""
     from hpc_trex.cli.json_views import tree_json
+    from hpc_trex.report.gates import waiting_text
     from hpc_trex.report.tables import tree_text
     from hpc_trex.tree.store import Store
 
@@ -22,3 +23,5 @@ def command(search: str | None, last: bool, json: bool) -> None:
         return
     best = status.chosen or status.best
     emit(tree_text(nodes, best=best.node if best else None, higher=higher, look=look()))
+    if status.waits_for is not None:
+        emit(f"\n{waiting_text(status.waits_for)}")

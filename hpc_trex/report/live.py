@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TextIO
 from hpc_trex.files import read_record
 from hpc_trex.layout import AttemptPaths, SearchPaths
 from hpc_trex.models import AttemptState, AttemptView, Budget, Heartbeat, NodeView, SearchState, StatusView
+from hpc_trex.report.gates import waits_words
 from hpc_trex.report.look import Look, duration
 from hpc_trex.report.tables import best_text, cost_words, tree_text
 
@@ -137,14 +138,15 @@ def live_text(picture: Picture, root: Path, elapsed: float, look: Look, *, heigh
     seen = [(attempt, _heartbeat(root, attempt)) for attempt in jobs[: max(2, height // 4)]]
     # A job may be at work before the next poll of the scheduler says so.
     shown = [(attempt, beat) for attempt, beat in seen if beat or attempt.state is AttemptState.RUNNING]
-    rows = max(3, height - FRAME_LINES - len(shown))
+    waits = [f"waits for you: {waits_words(status.waits_for)}"] if status.waits_for is not None else []
+    rows = max(3, height - FRAME_LINES - len(shown) - len(waits))
     best = status.best.node if status.best is not None else None
     lines = ["", tree_text(picture.nodes, best=best, higher=picture.higher, look=look, limit=rows), ""]
     lines += [running_line(attempt, beat, look) for attempt, beat in shown]
     if len(jobs) > len(shown):
         running = sum(attempt.state is AttemptState.RUNNING for attempt in jobs)
         lines.append(f"{len(jobs)} jobs in all, {running} known to run")
-    lines += [best_text(status, look), budget_line(picture, elapsed)]
+    lines += [*waits, best_text(status, look), budget_line(picture, elapsed)]
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from hpc_trex.models import FATES, AttemptView, BestView, JobKind, NodeView, Score, TrialView
 from hpc_trex.report.charts import axis, best_so_far, staircase
 from hpc_trex.report.difference import describe_recipe, telling
+from hpc_trex.report.gates import person_words
 from hpc_trex.report.source import ReportSource, hours, interval, points, signed, signed_interval, span
 
 
@@ -114,6 +115,9 @@ def budget(source: ReportSource) -> list[dict[str, Any]]:
         bars.append(_bar("LLM tokens", cost.tokens, None, f"{cost.tokens:,}"))
     if cost.money:
         bars.append(_bar("LLM cost", cost.money, None, f"{cost.money:.2f}"))
+    person = source.status.person
+    if words := person_words(person):
+        bars.append(_bar("a person", person.seconds, None, words.removeprefix("a person: ")))
     return bars
 
 
