@@ -22,6 +22,7 @@ from hpc_trex.models import (
     TrialView,
 )
 from hpc_trex.report.difference import describe_recipe
+from hpc_trex.report.gates import person_words
 from hpc_trex.report.look import PLAIN, Look, duration, number, signed
 from hpc_trex.report.spending import budget_words
 
@@ -140,7 +141,7 @@ def cost_words(status: StatusView) -> str:
         words.append(f"{cost.tokens:,} tokens")
     if cost.money:
         words.append(f"{cost.money:.2f} of money")
-    return ", ".join(words)
+    return ", ".join([*words, *filter(None, [person_words(status.person)])])
 
 
 def best_text(status: StatusView, look: Look = PLAIN) -> str:
