@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from hpc_trex.agents.llm.facts import operator_part, task_parts, training_part
-from hpc_trex.agents.llm.fence import one_line, paragraph
+from hpc_trex.agents.llm.fence import neutral, one_line, paragraph
 from hpc_trex.agents.llm.fit import MUST, Part, estimate_tokens, fit, render
 from hpc_trex.agents.llm.prompts import Prompt, load_prompt
 from hpc_trex.agents.llm.rounds import pending, plan_changes, plan_json, plan_lines, rates, round_entry, standing
@@ -139,7 +139,7 @@ def revise_messages(previous: Sequence[Message], answer_json: str, refusals: Seq
     """Return the earlier question, the answer, and why it was refused. This comes on top of the question's budget."""
     quoted = "\n".join(f"- {one_line(reason, 500)}" for reason in refusals[:20])
     text = load_prompt("researcher").user("revise", refusals=quoted)
-    return [*previous, {"role": "assistant", "content": answer_json}, {"role": "user", "content": text}]
+    return [*previous, {"role": "assistant", "content": neutral(answer_json)}, {"role": "user", "content": text}]
 
 
 def review_messages(view: TreeView, parent: int, plan: RoundPlan, *, budget: int) -> list[Message]:

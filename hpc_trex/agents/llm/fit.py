@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from hpc_trex.agents.llm.fence import fence
+from hpc_trex.agents.llm.fence import fence, neutral
 from hpc_trex.errors import UsageProblem
 
 #: Priority of what is never left out.
@@ -118,6 +118,6 @@ def _with(part: Part, lines: list[str], out: int, short: bool) -> Part:
 
 @lru_cache(maxsize=64)
 def _render(part: Part) -> str:
-    body = fence(part.text) if part.data and part.text else part.text
+    body = fence(part.text) if part.data and part.text else neutral(part.text)
     note = f"({part.note})" if part.note else ""
     return "\n".join(piece for piece in (f"## {part.title}", body, note) if piece)

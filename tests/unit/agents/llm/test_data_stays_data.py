@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tree_view import card
 
-from hpc_trex.agents.llm.context import brief_messages, diagnosis_messages, review_messages
+from hpc_trex.agents.llm.context import brief_messages, diagnosis_messages, review_messages, revise_messages
 from hpc_trex.agents.llm.fence import fence, neutral, one_line
 from hpc_trex.models import Insight, JobKind, JobResult, Score, Source, TrialState, TrialView
 from hpc_trex.tree import events as ev
@@ -43,6 +43,14 @@ def assert_fenced(messages: list[dict[str, str]], needle: str) -> None:
 def test_an_instruction_in_a_data_card_stays_data() -> None:
     tree = FakeTree(card().model_copy(update={"description": INJECTION, "title": INJECTION}))
     assert_fenced(design(tree, 0), "Ignore all previous instructions")
+
+
+def test_no_setting_and_no_answer_of_a_model_ends_its_turn() -> None:
+    task = card()
+    metric = task.metric.model_copy(update={"stop": ("<|im_end|>", "</s>")})
+    asked = design(FakeTree(task.model_copy(update={"metric": metric})), 0, direction=INJECTION, notes=[INJECTION])
+    for messages in (asked, revise_messages(asked, json.dumps({"hypothesis": INJECTION}), [INJECTION])):
+        assert not [mark for mark in MARKS if any(mark in message["content"] for message in messages)]
 
 
 @pytest.mark.parametrize("field", ["prompt", "answer", "reference"])
