@@ -17,7 +17,8 @@ COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
 @click.command(
     "doctor",
-    epilog="\b\nExamples:\n  hpc-trex doctor\n  hpc-trex doctor --profile mycluster --directory /shared/me/searches",
+    epilog="\b\nExamples:\n  hpc-trex doctor\n  hpc-trex doctor --profile mycluster --directory /shared/me/searches"
+    "\n  hpc-trex doctor --llm-base-url http://127.0.0.1:8000/v1 --llm-model qwen3-32b",
 )
 @click.option("--profile", default="local", show_default=True, help="Where jobs run: a profile's name or file.")
 @click.option(
@@ -27,12 +28,25 @@ COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 @click.option(
     "--wait", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds to wait for the probe job."
 )
+@click.option("--llm-model", help="Ask this language model a few small questions.")
+@click.option("--llm-base-url", help="Its server; default: the openai package's own.")
+@click.option("--llm-key-file", type=click.Path(dir_okay=False), help="File with the key; default: OPENAI_API_KEY.")
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, *, profile: str, directory: str | None, no_job: bool, wait: float, json: bool
+    ctx: click.Context,
+    /,
+    *,
+    profile: str,
+    directory: str | None,
+    no_job: bool,
+    wait: float,
+    llm_model: str | None,
+    llm_base_url: str | None,
+    llm_key_file: str | None,
+    json: bool,
 ) -> None:
-    """Check this machine and its cluster: file system, locks, room, Slurm, network, GPUs, versions.
+    """Check this machine and its cluster: file system, locks, room, Slurm, network, GPUs, versions, a language model.
 
     On Slurm one job of at most five minutes looks around on a compute node. Exit code 8 when something has to be mended
     first; warnings are no reason not to start.
@@ -42,11 +56,15 @@ def command(
     from hpc_trex.doctor.check import worst
     from hpc_trex.doctor.examine import examine
     from hpc_trex.layout import home
+    from hpc_trex.models import LlmSettings
     from hpc_trex.slurm.profiles import load_profile
 
+    if llm_model is None and (llm_base_url or llm_key_file):
+        raise click.UsageError("--llm-base-url and --llm-key-file need --llm-model")
+    llm = LlmSettings(model=llm_model, base_url=llm_base_url, key_file=llm_key_file) if llm_model else None
     chosen = load_profile(profile)
     folder = Path(directory).expanduser().absolute() if directory else home()
-    checks = examine(chosen, folder, job=not no_job, wait=wait, say=(lambda _: None) if json else say)
+    checks = examine(chosen, folder, job=not no_job, wait=wait, llm=llm, say=(lambda _: None) if json else say)
     verdict = worst(checks)
     if json:
         body = {"profile": chosen.name, "directory": str(folder), "verdict": verdict.value}

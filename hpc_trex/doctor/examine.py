@@ -13,15 +13,24 @@ from hpc_trex.doctor.check import Check, failure, ok, warning
 from hpc_trex.doctor.filesystem import check_type
 from hpc_trex.doctor.room import check_room
 from hpc_trex.errors import TrexError
-from hpc_trex.models import Profile
+from hpc_trex.models import LlmSettings, Profile
 
 Say = Callable[[Check], None]
 
 
-def examine(profile: Profile, directory: Path, *, job: bool = True, wait: float = 120.0, say: Say) -> list[Check]:
+def examine(
+    profile: Profile,
+    directory: Path,
+    *,
+    job: bool = True,
+    wait: float = 120.0,
+    llm: LlmSettings | None = None,
+    say: Say,
+) -> list[Check]:
     """Run all checks for searches in ``directory``; ``say`` gets each as soon as it is known.
 
     ``job``: submit the probe job, where the profile has a queue; it is waited for up to ``wait`` seconds.
+    ``llm``: ask this language model some small questions.
     """
     checks: list[Check] = []
 
@@ -53,6 +62,10 @@ def examine(profile: Profile, directory: Path, *, job: bool = True, wait: float 
         else:
             tell(_here(profile))
         tell(network.judge("login", calls.answers(), wanted, profile.network))
+        if llm is not None:
+            from hpc_trex.doctor.llm import check_llm
+
+            tell(_guarded("LLM endpoint", lambda: check_llm(llm)))
         if slurm and job and folder is not None:
             tell(_guarded("probe job", lambda: _compute(profile, _below(folder, "probe"), wanted, wait)))
     return checks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -14,6 +13,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from hpc_trex.agents.llm.endpoint import Endpoint, each_text, endpoint_of
 from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached, LlmUnavailable
 from hpc_trex.agents.llm.inquiry import Inquiry, Means
+from hpc_trex.agents.llm.keys import read_key
 from hpc_trex.agents.llm.ladder import Form, schema_name
 from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.agents.llm.patience import Breaker, Pace
@@ -73,7 +73,7 @@ class LlmClient:
         """Return a validated answer; every outcome is recorded with its usage.
 
         ``settings``: another model or endpoint for this question; the caps stay those of the client. An endpoint
-        of another ``key_variable`` is given the key in that variable.
+        of another ``key_variable`` or ``key_file`` is given the key from there.
         Raises LlmUnavailable (8), CredentialsMissing (4), LlmBudgetReached (7), LlmBadAnswer (the caller falls back).
         """
         question = question._replace(messages=each_text(question.messages, clean))
@@ -136,9 +136,10 @@ class LlmClient:
             raise LlmBudgetReached(f"the calls of this search cost {spent.money:.2f} of {money:.2f}", hint=hint)
 
     def _key_of(self, settings: LlmSettings) -> str:
-        if settings.key_variable == self.settings.key_variable:
+        own = self.settings
+        if (settings.key_variable, settings.key_file) == (own.key_variable, own.key_file):
             return self._key.get_secret_value()
-        return os.environ.get(settings.key_variable, "")
+        return read_key(settings) or ""
 
     def _breaker(self, endpoint: Endpoint) -> Breaker:
         with self._lock:

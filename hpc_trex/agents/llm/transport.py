@@ -13,16 +13,17 @@ import functools
 import queue
 import ssl
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
 
 from hpc_trex.agents.llm.endpoint import Endpoint
-from hpc_trex.agents.llm.wire import NotAReply, Reply, clean, read, words_of
+from hpc_trex.agents.llm.wire import NotAReply, Reply, clean, read, read_json, words_of
 from hpc_trex.models import LlmUsage
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
+R = TypeVar("R")
 CONNECT_SECONDS = 10.0
 #: Statuses below 500 that pass by themselves.
 _PASSING = {408, 409, 425, 429}
@@ -51,18 +52,33 @@ class Sender:
     def __init__(self) -> None:
         self.stopped = threading.Event()
         self._lock = threading.Lock()
-        self._waiting: set[queue.SimpleQueue[Reply | Trouble | Exception]] = set()
+        self._waiting: set[queue.SimpleQueue[Any]] = set()
 
     def send(self, endpoint: Endpoint, api: str, request: Mapping[str, Any], deadline: float) -> Reply | Trouble:
         """Return the reply to one request, or what came instead, within ``deadline`` seconds."""
-        box: queue.SimpleQueue[Reply | Trouble | Exception] = queue.SimpleQueue()
+        return self._within(deadline, endpoint, lambda client: _exchange(client, api, request))
+
+    def models(self, endpoint: Endpoint, deadline: float) -> list[dict[str, Any]] | Trouble:
+        """Return what the endpoint says of its models."""
+        return self._within(deadline, endpoint, _models)
+
+    def close(self) -> None:
+        """End all requests under way, and refuse new ones."""
+        self.stopped.set()
+        with self._lock:
+            for box in self._waiting:
+                box.put(STOPPED)
+
+    def _within(self, deadline: float, endpoint: Endpoint, talk: Callable[[OpenAI], R | Trouble]) -> R | Trouble:
+        box: queue.SimpleQueue[R | Trouble | Exception] = queue.SimpleQueue()
         client = _client(endpoint, deadline)
         with self._lock:
             self._waiting.add(box)
+        result: R | Trouble | Exception
         try:
             if self.stopped.is_set():
                 return STOPPED
-            threading.Thread(target=_work, args=(client, endpoint, api, request, box), daemon=True).start()
+            threading.Thread(target=_work, args=(client, endpoint, talk, box), daemon=True).start()
             result = box.get(timeout=deadline)
         except queue.Empty:
             result = Trouble("overdue", f"the answer was not there after {deadline:g} s")
@@ -74,13 +90,6 @@ class Sender:
         if isinstance(result, Exception):
             raise result
         return result
-
-    def close(self) -> None:
-        """End all requests under way, and refuse new ones."""
-        self.stopped.set()
-        with self._lock:
-            for box in self._waiting:
-                box.put(STOPPED)
 
 
 STOPPED = Trouble("stopped", "the search's controller stops")
@@ -108,40 +117,48 @@ def _trusted() -> ssl.SSLContext:
 def _work(
     client: OpenAI,
     endpoint: Endpoint,
-    api: str,
-    request: Mapping[str, Any],
-    box: queue.SimpleQueue[Reply | Trouble | Exception],
+    talk: Callable[[OpenAI], R | Trouble],
+    box: queue.SimpleQueue[R | Trouble | Exception],
 ) -> None:
-    result: Reply | Trouble | Exception
+    result: R | Trouble | Exception
     try:
-        result = _hidden(_exchange(client, api, request), endpoint)
+        result = _hidden(_guarded(client, talk), endpoint)
     except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits for it has to know
         result = error
     box.put(result)
 
 
-def _exchange(client: OpenAI, api: str, request: Mapping[str, Any]) -> Reply | Trouble:
+def _guarded(client: OpenAI, talk: Callable[[OpenAI], R | Trouble]) -> R | Trouble:
+    """Return what a talk brought; an exception of the libraries becomes trouble, without the request that it holds."""
     import httpx2
     import openai
 
     try:
-        route = client.responses if api == "responses" else client.chat.completions
-        with route.with_streaming_response.create(**request) as response:
-            reply = read(response.headers.get("content-type", ""), response.iter_bytes())
+        return talk(client)
     except openai.APIStatusError as error:
         return _judged(error.status_code, error.body, error.response)
     except NotAReply as error:
-        return Trouble(
-            "refused" if 400 <= error.status < 429 else "later", error.words, error.status, usage=error.usage
-        )
+        fate: Fate = "refused" if 400 <= error.status < 429 else "later"
+        return Trouble(fate, error.words, error.status, usage=error.usage)
     except (openai.APITimeoutError, httpx2.TimeoutException):
         return Trouble("overdue", "the server fell silent")
     except (openai.OpenAIError, httpx2.HTTPError, httpx2.StreamError, OSError, UnicodeError) as error:
         cause = error.__cause__ or error
         return Trouble("later", f"no connection, or it was cut: {str(cause) or type(cause).__name__}")
-    if not reply.finish:
-        return Trouble("later", "the answer was cut on its way", usage=reply.usage)
-    return reply
+
+
+def _exchange(client: OpenAI, api: str, request: Mapping[str, Any]) -> Reply | Trouble:
+    route = client.responses if api == "responses" else client.chat.completions
+    with route.with_streaming_response.create(**request) as response:
+        reply = read(response.headers.get("content-type", ""), response.iter_bytes())
+    return reply if reply.finish else Trouble("later", "the answer was cut on its way", usage=reply.usage)
+
+
+def _models(client: OpenAI) -> list[dict[str, Any]]:
+    with client.models.with_streaming_response.list() as response:
+        body = read_json(response.iter_bytes())
+    found = body.get("data") if isinstance(body, dict) else None
+    return [model for model in found if isinstance(model, dict)] if isinstance(found, list) else []
 
 
 def _judged(status: int, body: object, response: Any) -> Trouble:
@@ -181,15 +198,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, (then - datetime.datetime.now(datetime.UTC)).total_seconds())
 
 
-def _hidden(result: Reply | Trouble, endpoint: Endpoint) -> Reply | Trouble:
+def _hidden(result: R | Trouble, endpoint: Endpoint) -> R | Trouble:
     """Take the key out of what the server said."""
     if isinstance(result, Trouble):
         return result._replace(words=endpoint.hide(result.words))
-    hide = endpoint.hide
-    return result._replace(
-        text=hide(result.text),
-        tool=None if result.tool is None else hide(result.tool),
-        arguments=hide(result.arguments),
-        refusal=hide(result.refusal),
-        thought=hide(result.thought),
-    )
+    if isinstance(result, Reply):
+        return cast("R", Reply._make(endpoint.hide(item) if isinstance(item, str) else item for item in result))
+    return result

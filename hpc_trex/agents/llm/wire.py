@@ -43,14 +43,18 @@ def read(kind: str, body: Iterable[bytes]) -> Reply:
     """Return the reply in a body of this content type. Raises NotAReply."""
     if "text/event-stream" in kind.lower():
         return _streamed(_events(_lines(_bounded(body))))
+    return whole(read_json(body))
+
+
+def read_json(body: Iterable[bytes]) -> Any:
+    """Return the JSON of a body. Raises NotAReply, with the title of what is a web page instead."""
     raw = b"".join(_bounded(body)).decode(errors="replace")
     try:
-        found = json.loads(raw)
+        return json.loads(raw)
     except (ValueError, RecursionError):
         title = re.search(r"<title[^>]{0,200}>(.{0,200}?)</title>", raw[:20_000], re.DOTALL | re.IGNORECASE)
         what = f"a web page ({title[1].strip()})" if title else f"{clean(raw)[:80]!r}"
         raise NotAReply(f"the server answered with {what}, not with a completion") from None
-    return whole(found)
 
 
 def whole(body: object) -> Reply:
