@@ -98,7 +98,7 @@ def test_a_long_label_is_cut_and_not_refused():
         ({"trials": [{"train": {"epochs": -1}}]}, "trials.0.train.epochs"),
         ({"trials": [{"train": {"base_model": "other/weights"}}]}, "trials.0.train.base_model"),
         ({"data": {"steps": [{"op": "load", "source": "crowd", "path": "/etc/passwd"}]}}, "path"),
-        ({"data": {"steps": [{"op": "python", "code": "print(1)"}]}}, "data.steps.0"),
+        ({"data": {"steps": [{"op": "shell", "command": "curl"}]}}, "data.steps.0"),
         ({"evaluate": {"limit": 1}}, "evaluate"),
         ({"hypothesis": "   "}, "hypothesis"),
     ],
