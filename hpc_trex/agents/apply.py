@@ -40,6 +40,7 @@ USUAL_ORDER = (
     "filter_length",
     "filter_regex",
     "filter_loss",
+    "python",
     "mix",
     "sample",
     "split",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import warnings
 from collections.abc import Iterator
 
 from hpc_trex.agents.apply import Draft, loaded
@@ -10,8 +12,19 @@ from hpc_trex.agents.distance import NEAR, distance
 from hpc_trex.agents.moves import Playbook
 from hpc_trex.agents.protocol import TreeView
 from hpc_trex.agents.tree_facts import drafts
-from hpc_trex.models import DataRecipe, RoundPlan, TrainConfig
-from hpc_trex.models.operators import FilterLength, FilterLoss, FilterSimilar, Format, Load, Mix, Order, Sample, Split
+from hpc_trex.models import DataRecipe, Profile, RoundPlan, TrainConfig
+from hpc_trex.models.operators import (
+    FilterLength,
+    FilterLoss,
+    FilterSimilar,
+    Format,
+    Load,
+    Mix,
+    Order,
+    Python,
+    Sample,
+    Split,
+)
 
 #: Sequences longer than this need hardware that no shipped profile asks for; far above any task card's answers.
 LONGEST = 131_072
@@ -19,10 +32,19 @@ LONGEST = 131_072
 #: Fewer rows than this are not worth a training.
 FEWEST_ROWS = 2
 
+#: Steps of an agent's own code in one recipe: more is a program, which nobody can read in a recipe.
+MOST_CODE = 2
+
 
 def review(plan: RoundPlan, view: TreeView) -> list[str]:
     """Return the reasons to refuse a plan, each a sentence that the Researcher can act on; empty: accepted."""
-    return [*_sources(plan, view), *_steps(plan.data), *_rows(plan.data, view.source_rows), *_trials(plan, view)]
+    return [
+        *_sources(plan, view),
+        *_steps(plan.data),
+        *_code(plan.data, view.config.profile),
+        *_rows(plan.data, view.source_rows),
+        *_trials(plan, view),
+    ]
 
 
 def near_duplicates(plan: RoundPlan, view: TreeView, book: Playbook, *, within: float = NEAR) -> list[str]:
@@ -85,6 +107,37 @@ def _steps(data: DataRecipe) -> Iterator[str]:
             yield f"{name} comes after all steps that choose rows"
 
 
+def _code(data: DataRecipe, profile: Profile) -> Iterator[str]:
+    """Steps of an agent's own code: only where the profile allows them, few, and such as can run there."""
+    steps = [step for step in data.steps if isinstance(step, Python)]
+    if steps and not profile.agent_code:
+        yield f"python: profile {profile.name} does not allow code of agents (key agent_code); use the other steps"
+    elif steps and profile.sandbox == "none":
+        yield f'python: profile {profile.name} has no sandbox (sandbox = "none"), and code is not run without one'
+    if len(steps) > MOST_CODE:
+        yield f"python: at most {MOST_CODE} such steps; found {len(steps)}"
+    for number, step in enumerate(steps, start=1):
+        wrong = _cannot_run(step.code)
+        if wrong:
+            yield f"python step {number}: {wrong}"
+        if step.memory_gb > profile.prepare.mem_gb:
+            yield f"python step {number}: memory_gb {step.memory_gb:g} is above the {profile.prepare.mem_gb:g} of its job"
+        if step.seconds > profile.prepare.minutes * 60:
+            yield f"python step {number}: {step.seconds} seconds are more than the job's {profile.prepare.minutes} minutes"
+
+
+def _cannot_run(code: str) -> str:
+    """Return why code is no Python with a function ``transform`` at its top; empty: it is. Nothing of it is run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return f"the code cannot be read: {type(error).__name__}: {error}"
+    names = [item.name for item in tree.body if isinstance(item, ast.FunctionDef)]
+    return "" if "transform" in names else "the code defines no function transform(row) at its top"
+
+
 def _rows(data: DataRecipe, source_rows: dict[str, int]) -> Iterator[str]:
     """Steps after which certainly nothing, or too little, is left. Only what can be counted without the rows."""
     rows = 0
@@ -97,6 +150,8 @@ def _rows(data: DataRecipe, source_rows: dict[str, int]) -> Iterator[str]:
             rows = step.total or min(rows, usable)
         elif isinstance(step, Sample):
             rows = min(rows, step.n) if step.n is not None else int(rows * (step.fraction or 1.0))
+        elif isinstance(step, Python) and step.mode == "map":
+            rows = step.max_output_rows if rows else 0
         elif isinstance(step, FilterLoss):
             rows -= int(rows * step.drop_fraction)
         elif isinstance(step, FilterLength) and step.max_chars is not None and step.max_chars < step.min_chars:

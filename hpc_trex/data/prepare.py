@@ -90,9 +90,16 @@ def _run_steps(spec: JobSpec, steps: tuple[Step, ...], style: str, system: str, 
         tick = _ticker(beat, number, len(steps), step.op, began)
         seed = step_seed(spec.data.seed, step.op, occurrence)
         tick("")
-        outcome = OPERATORS[type(step)](step, state.data, Context(sources, spec.base, seed, style, system, tick))
+        context = Context(sources, spec.base, seed, style, system, tick, spec.sandbox, _hidden(spec))
+        outcome = OPERATORS[type(step)](step, state.data, context)
         state = _after(state, outcome, number, step.op, step.model_dump(mode="json", exclude={"op"}), seed)
     return state
+
+
+def _hidden(spec: JobSpec) -> tuple[Path, ...]:
+    """Return what code of an agent must never see; the folders above the card and the attempt are the search."""
+    files = (spec.task_card, *spec.block_rows, *spec.sources.values(), spec.attempt_dir, spec.cache_dir, spec.base.path)
+    return tuple(Path(path) for path in files if path)
 
 
 def _ticker(beat: Beat, number: int, total: int, name: str, began: float) -> Callable[[str], None]:

@@ -133,6 +133,27 @@ class Format(Record):
     style: Literal["plain", "chat"] = "plain"
 
 
+class Python(Record):
+    """Run a function of yours on every row, in a sandbox: no network, no files but one folder for temporary ones, no
+    processes or threads, standard library only.
+
+    ``code`` defines ``transform(row: dict) -> dict | list[dict] | None``; ``row`` has the texts ``prompt``, ``answer``,
+    ``source`` and ``row_id``. In mode ``map`` what it returns takes the row's place: a row, several, or none (None).
+    Each must have ``prompt`` and ``answer`` as texts and no other columns; ``source`` and ``row_id`` may be left out and
+    may not be changed. In mode ``filter`` the row is kept as it was where the function returns it or True, and dropped
+    for None or False. An error on any row fails the round. Only where the profile allows it; twice in a recipe at most.
+    """
+
+    op: Literal["python"] = "python"
+    code: str = Field(min_length=1, max_length=20_000)
+    mode: Literal["map", "filter"] = "map"
+    seconds: int = Field(default=120, ge=1, le=1800)
+    """Wall time for all rows together."""
+    memory_gb: float = Field(default=1.0, ge=0.1, le=16)
+    max_output_rows: int = Field(default=1_000_000, ge=1, le=5_000_000)
+    max_output_mb: int = Field(default=256, ge=1, le=1024)
+
+
 Step = Annotated[
     Load
     | Mix
@@ -142,6 +163,7 @@ Step = Annotated[
     | FilterSimilar
     | FilterConflicts
     | FilterLoss
+    | Python
     | Sample
     | Split
     | Order

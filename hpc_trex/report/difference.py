@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
 from hpc_trex.models import DataRecipe, NodeView, TrainConfig, TrialPlan
-from hpc_trex.models.operators import Step
+from hpc_trex.models.operators import Python, Step
 
 #: Shown even where they have their default value, when there is nothing to compare with.
 _ALWAYS = ("method", "learning_rate", "epochs", "batch_size")
@@ -31,7 +32,12 @@ def plan_difference(parent: NodeView | None, node: NodeView) -> list[str]:
 
 
 def describe_step(step: Step) -> str:
-    """Return one data operator as a short call: ``mix(curated 0.7, crowd 0.3)``. Parameters not set are left out."""
+    """Return one data operator as a short call: ``mix(curated 0.7, crowd 0.3)``. Parameters not set are left out.
+
+    Of code only its mode, length and hash, and the limits that are not default: ``python map (12 lines, sha 1f0c93ab)``.
+    """
+    if isinstance(step, Python):
+        return _describe_code(step)
     parts: list[str] = []
     for name, value in step.model_dump(exclude={"op"}, exclude_none=True).items():
         if isinstance(value, Mapping):
@@ -43,6 +49,13 @@ def describe_step(step: Step) -> str:
         elif value is not False:
             parts.append(value if name in ("source", "column", "style", "by", "judge") else f"{name} {number(value)}")
     return f"{step.op}({', '.join(parts)})"
+
+
+def _describe_code(step: Python) -> str:
+    lines = len(step.code.splitlines())
+    words = [f"{lines} line{'' if lines == 1 else 's'}", f"sha {hashlib.sha256(step.code.encode()).hexdigest()[:8]}"]
+    limits = step.model_dump(exclude={"op", "mode", "code"}, exclude_defaults=True)
+    return f"python {step.mode} ({', '.join(words + [f'{name} {number(value)}' for name, value in limits.items()])})"
 
 
 def describe_recipe(recipe: DataRecipe) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from hpc_trex.models import (
     AttemptView,
     BestView,
+    DataRecipe,
     JobKind,
     NodeState,
     NodeView,
@@ -21,6 +22,7 @@ from hpc_trex.models import (
     TrialState,
     TrialView,
 )
+from hpc_trex.models.operators import Python
 from hpc_trex.report.difference import describe_recipe
 from hpc_trex.report.gates import person_words
 from hpc_trex.report.look import PLAIN, Look, duration, number, signed
@@ -220,11 +222,24 @@ def node_text(
         lines += [f"expected   {node.plan.expected_effect}"] if node.plan.expected_effect else []
         prepared = "" if node.data_from in {None, node.id} else f" (prepared by node {node.data_from})"
         lines += _block(f"data recipe{prepared}", describe_recipe(node.plan.data))
+        lines += _code(node.plan.data)
     lines += _block("changes", difference)
     lines += _block("trials", [_trial(trial, look) for trial in node.trials])
     lines += _block("jobs", [_attempt(attempt, look) for attempt in attempts])
     lines += _block("diagnosis", node.report.splitlines())
     return "\n".join(lines)
+
+
+def _code(recipe: DataRecipe) -> list[str]:
+    """Return the code of each python step, line by line. Nothing in it can steer the terminal."""
+    lines: list[str] = []
+    for number_, step in enumerate(recipe.steps, start=1):
+        if isinstance(step, Python):
+            clean = "".join(
+                c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in step.code.replace("\r\n", "\n")
+            )
+            lines += _block(f"code of step {number_}", clean.split("\n"))
+    return lines
 
 
 def _block(title: str, lines: Sequence[str]) -> list[str]:

@@ -29,7 +29,8 @@ ARROWS = {
     "agents": {"tree", "knowledge", "ftbench", "research"} | GROUND,
     "slurm": {"tree", "ftbench", "job"} | GROUND,
     "report": {"tree", "ftbench"} | GROUND,
-    "data": {"training", "ftbench"} | GROUND,
+    "sandbox": GROUND,
+    "data": {"training", "ftbench", "sandbox"} | GROUND,
     "training": {"data", "ftbench"} | GROUND,
     "evaluation": {"data", "ftbench"} | GROUND,
     "job": {"data", "training", "evaluation", "ftbench"} | GROUND,
@@ -40,13 +41,13 @@ ARROWS = {
     "config": GROUND,
     "controller": {"knowledge", "agents", "slurm", "report", "tree", "ftbench", "research"} | GROUND,
     "launch": {"knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
-    "doctor": {"slurm", "job", "tree", "staging"} | GROUND,
+    "doctor": {"agents", "slurm", "job", "tree", "staging", "sandbox"} | GROUND,
     "sweep": {"launch", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "cli": {
         "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config", "research",
     } | GROUND,
 }  # fmt: skip
-JOB_SIDE = {"job", "data", "training", "evaluation"}
+JOB_SIDE = {"job", "data", "training", "evaluation", "sandbox"}
 HEAVY = {"torch", "transformers", "accelerate", "peft", "datasets", "lm_eval", "pandas", "numpy", "scipy", "sklearn"}
 STORES = {"sqlite3", "sqlite_utils", "openai"}
 

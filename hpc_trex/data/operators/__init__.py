@@ -9,6 +9,7 @@ from hpc_trex.data.operators.base import Context, Drop, Outcome
 from hpc_trex.data.operators.collect import format_, load, mix, order, sample, split
 from hpc_trex.data.operators.filters import dedup, filter_conflicts, filter_length, filter_regex
 from hpc_trex.data.operators.judged import filter_loss, filter_similar
+from hpc_trex.data.operators.python import python
 from hpc_trex.models import Record
 from hpc_trex.models import operators as parameters
 
@@ -21,6 +22,7 @@ OPERATORS: dict[type[Record], Callable[[Any, Any, Context], Outcome]] = {
     parameters.FilterSimilar: filter_similar,
     parameters.FilterConflicts: filter_conflicts,
     parameters.FilterLoss: filter_loss,
+    parameters.Python: python,
     parameters.Sample: sample,
     parameters.Split: split,
     parameters.Order: order,

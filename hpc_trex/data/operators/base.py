@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.ftbench.rows import Row
+from hpc_trex.models import JobSandbox
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,6 +33,10 @@ class Context(NamedTuple):
     system: str
     tick: Callable[[str], None]
     """To be called now and then in long work, with a word on it: the job's sign of life."""
+    sandbox: JobSandbox = JobSandbox()
+    """What may be done with code of agents; by itself nothing."""
+    hidden: tuple[Path, ...] = ()
+    """What such code must not see: the search, its data and its cache."""
 
 
 class Drop(NamedTuple):
