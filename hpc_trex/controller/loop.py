@@ -23,6 +23,7 @@ from hpc_trex.controller.finish import finish, measure_noise_floor, rescore
 from hpc_trex.controller.leftovers import sweep_search
 from hpc_trex.controller.move import refuse_strangers, settle
 from hpc_trex.controller.requests import Request, drop_pauses, obeyed, place, waiting
+from hpc_trex.controller.serving import ServedModel, connect
 from hpc_trex.controller.submit import give_up, submit
 from hpc_trex.errors import EnvironmentProblem, NotFound, UsageProblem
 from hpc_trex.layout import SearchPaths
@@ -85,6 +86,7 @@ class Controller:
         """The Researcher still reads a round that ended."""
         self._calls: set[str] = set()
         """Names of the agents' calls that are recorded."""
+        self.server: ServedModel | None = None
         self.lease.acquire()
         try:
             self.store = Store.open(paths, guard=self.lease)
@@ -115,6 +117,7 @@ class Controller:
             self.store.record(ConfigChanged(config=current))
             self._changed = True
             vars(work).pop("config", None)  # read again: settling has looked at the old one
+        self.server = connect(work)
         return work
 
     def __enter__(self) -> Controller:
@@ -158,6 +161,7 @@ class Controller:
             if self.store.state()[0] not in (*OVER, SearchState.PAUSED):
                 self._pass(work)
         finally:
+            self._spare_server()
             state = self.store.state()[0]
             publish(self.store, force=state in OVER or state is SearchState.PAUSED)
         return TickReport(
@@ -167,9 +171,10 @@ class Controller:
     def _pass(self, work: Work) -> None:
         if self.store.next_node() == 0:
             work.record(NodeAdded(node=0, parent=None, plan=None))
+        awaited = self.server is not None and self.server.look()
         collect(work)
         seq = self.store.last_seq()
-        if seq == self._quiet and not work.suspects and not work.researcher.thinking:
+        if seq == self._quiet and not work.suspects and not work.researcher.thinking and not awaited:
             return  # nothing came in since a pass that found nothing to do
         if self._unread:
             self._read_rounds()
@@ -179,6 +184,15 @@ class Controller:
             self._book_calls()
         waits = time.monotonic() < work.not_before  # then there is something to do later, without any event
         self._quiet = seq if self.store.last_seq() == seq and not waits else None
+
+    def _spare_server(self) -> None:
+        """End the job that serves the language model where no further question will come."""
+        state = self.store.state()[0]
+        asks_no_more = (
+            state is SearchState.FINISHING and not self._unread and not self.store.node_ids(NodeState.PENDING)
+        )
+        if self.server is not None and (state in (*OVER, SearchState.PAUSED) or asks_no_more):
+            self.server.stop()
 
     def _derive(self, work: Work) -> None:
         """Do everything that follows from what is recorded."""
@@ -309,6 +323,7 @@ class Controller:
         except (UsageProblem, NotFound):
             obeyed(path)
             raise
+        self._spare_server()
         publish(self.store, force=True)
         obeyed(path)
         return list(self.work.lines)

@@ -36,10 +36,10 @@ GRACE_SECONDS = 5.0
 
 
 class End(NamedTuple):
-    """How the serving ended."""
+    """How the serving ended: ``failure`` None where it was to end."""
 
-    good: bool
     words: str
+    failure: FailureClass | None = None
 
 
 def serve(spec_path: str, signals: StopSignals) -> int:
@@ -59,7 +59,7 @@ def serve(spec_path: str, signals: StopSignals) -> int:
             return 0
         end = _Serving(spec, paths, signals, began).run()
     except (TrexError, OSError) as error:
-        end = End(False, error.message if isinstance(error, TrexError) else str(error))
+        end = End(error.message if isinstance(error, TrexError) else str(error), FailureClass.ENVIRONMENT)
     return _publish(paths, spec, seat, end, began)
 
 
@@ -76,7 +76,7 @@ class _Serving:
 
     def run(self) -> End:
         """Try a few ports, and stay with the server that answers."""
-        end = End(False, "")
+        end = End("")
         for _ in range(PORTS):
             server = server_for(self.spec, free_port())
             say(f"starting: {' '.join(server.words)}")
@@ -84,13 +84,12 @@ class _Serving:
             try:
                 end = self._attend(child, server)
             finally:
-                server_address(self.paths).unlink(missing_ok=True)
                 _let_end(child)
                 code = child.end()
             if not end.words:
                 lines = child.last_lines()
-                end = End(end.good, "\n".join([f"the server ended with exit code {code}", *lines]))
-                if not end.good and _PORT_TAKEN in end.words.lower():
+                end = end._replace(words="\n".join([f"the server ended with exit code {code}", *lines]))
+                if _PORT_TAKEN in end.words.lower():
                     continue
             break
         return end
@@ -108,18 +107,17 @@ class _Serving:
             child.listen(LOOK_SECONDS)
             self._beat(ready=ready)
             if self.signals.received:
-                return End(True, _told(self.signals.received[0]))
+                return _told(self.signals.received[0])
             if idle.over():
-                return End(True, f"nobody needed the server for {self.spec.idle_seconds / 60:g} min")
+                return End(f"nobody needed the server for {self.spec.idle_seconds / 60:g} min")
             if not ready and answers(server.port, self.key):
                 ready = True
                 self._tell(server)
             if not ready and time.monotonic() > until:
                 lines = "\n".join(child.last_lines())
-                return End(
-                    False, f"the server did not answer within {self.spec.start_seconds / 60:g} min\n{lines}".rstrip()
-                )
-        return End(ready, "")
+                late = f"the server did not answer within {self.spec.start_seconds / 60:g} min"
+                return End(f"{late}\n{lines}".rstrip(), FailureClass.ENVIRONMENT)
+        return End("", FailureClass.ENVIRONMENT)
 
     def _tell(self, server: Server) -> None:
         host = "127.0.0.1" if self.spec.loopback else socket.gethostname()
@@ -168,17 +166,18 @@ def _let_end(child: Child) -> None:
             child.listen(0.1)
 
 
-def _told(number: signal.Signals) -> str:
-    near = number in (signal.SIGUSR1, signal.SIGUSR2)
-    return "its time limit is near" if near else f"it was told to end ({number.name})"
+def _told(number: signal.Signals) -> End:
+    if number in (signal.SIGUSR1, signal.SIGUSR2):
+        return End("its time limit is near", FailureClass.TIMEOUT)
+    return End(f"it was told to end ({number.name})", FailureClass.PREEMPTED)
 
 
 def _publish(paths: AttemptPaths, spec: ServeSpec, seat: Seat, end: End, began: float) -> int:
     own, below = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     result = JobResult(
         token=spec.token,
-        state="succeeded" if end.good else "failed",
-        failure=None if end.good else FailureClass.ENVIRONMENT,
+        state="failed" if end.failure else "succeeded",
+        failure=end.failure,
         message=end.words[:4000],
         seconds=round(time.monotonic() - began, 3),
         cpu_seconds=round(own.ru_utime + own.ru_stime + below.ru_utime + below.ru_stime, 3),
@@ -191,5 +190,5 @@ def _publish(paths: AttemptPaths, spec: ServeSpec, seat: Seat, end: End, began: 
     except (TrexError, OSError) as error:
         say(f"the result could not be written: {error}", error=True)
         return 8
-    say(f"the server is over: {end.words}", error=not end.good)
-    return 0 if end.good else 1
+    say(f"the server is over: {end.words}", error=end.failure is not None)
+    return 1 if end.failure else 0

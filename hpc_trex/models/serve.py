@@ -44,7 +44,7 @@ class ServeSpec(Record):
 
 
 class ServerAddress(Record):
-    """``server.json``: written by the server's job when it answers, removed when it ends."""
+    """``server.json``: written by the server's job when it answers; it stays when the job is over."""
 
     token: str
     host: str

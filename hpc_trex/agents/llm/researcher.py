@@ -39,15 +39,16 @@ from hpc_trex.agents.llm.context import (
     revise_messages,
 )
 from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached, LlmUnavailable
-from hpc_trex.agents.llm.keys import read_key
+from hpc_trex.agents.llm.keys import read_key, served_key
 from hpc_trex.agents.llm.ledger import Ledger
+from hpc_trex.agents.llm.served import Served
 from hpc_trex.agents.playbook import PlaybookResearcher
 from hpc_trex.agents.protocol import AwaitsApproval, Diagnosis, Sample, StillThinking, TreeView
 from hpc_trex.agents.reviewer import review
 from hpc_trex.errors import CredentialsMissing, UsageProblem
 from hpc_trex.files import write_atomic
 from hpc_trex.layout import SearchPaths
-from hpc_trex.models import LlmCall, NodeState, RoundPlan, SearchConfig, digest
+from hpc_trex.models import LlmCall, LlmSettings, NodeState, RoundPlan, SearchConfig, digest
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -72,7 +73,10 @@ class LlmResearcher:
             raise UsageProblem("the Researcher llm has no language model", hint="hpc-trex launch --llm-model NAME")
         self.settings = config.llm
         self.ledger = Ledger(paths.llm)
-        self.client = client or LlmClient(config.llm, self.ledger, key=read_key(config.llm))
+        key = served_key(paths) if config.llm.served and client is None else None
+        self.client = client or LlmClient(config.llm, self.ledger, key=key or read_key(config.llm))
+        self.server: Served | None = None
+        """The model is served by a job of the search; the controller sets it."""
         self.rules = PlaybookResearcher()
         self._asking: dict[str, Future[BaseModel]] = {}
         self._ended: list[int] | None = None
@@ -265,24 +269,42 @@ class LlmResearcher:
             found = self.ledger.find(call)
             if found is not None:
                 return answer.model_validate(found.value)
-            self._begin(Question(call, role, node, messages()), answer)
+            settings = self._settings()
+            self._begin(Question(call, role, node, messages()), answer, settings)
             raise StillThinking
         if not asked.done():
             raise StillThinking
         del self._asking[call]
         if self._ended is not None:
             self._ended.append(node)
-        given = asked.result()
+        try:
+            given = asked.result()
+        except LlmUnavailable as error:
+            if self.server is not None and self.server.lost():
+                raise StillThinking from error  # another server is started, and asked again
+            raise
         assert isinstance(given, answer)
         return given
 
-    def _begin(self, question: Question, answer: type[BaseModel]) -> None:
+    @property
+    def asking(self) -> bool:
+        """Whether a question is under way."""
+        return any(not future.done() for future in self._asking.values())
+
+    def _settings(self) -> LlmSettings:
+        """Return where to ask. Raises StillThinking while the search's own server starts."""
+        settings = self.settings if self.server is None else self.server.settings()
+        if settings is None:
+            raise StillThinking
+        return settings
+
+    def _begin(self, question: Question, answer: type[BaseModel], settings: LlmSettings) -> None:
         """Ask in a thread that does not keep the process: what it has not recorded when that ends is asked again."""
         future: Future[BaseModel] = Future()
 
         def run() -> None:
             try:
-                future.set_result(self.client.ask(question, answer).value)
+                future.set_result(self.client.ask(question, answer, settings=settings).value)
             except BaseException as error:  # noqa: BLE001 # it is raised in the thread that fetches the answer
                 future.set_exception(error)
 

@@ -1,0 +1,346 @@
+"""A served language model: its job is started when a question needs it, found again, charged, and ended (``--llm-serve``).
+
+As with every job (DESIGN section 8) the intent with its token is in the log before the submit, and a token is submitted
+again only when the scheduler has twice said that it knows no such job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from hpc_trex.agents.llm.errors import LlmBudgetReached, LlmUnavailable
+from hpc_trex.agents.llm.keys import served_key
+from hpc_trex.controller import budget, charges
+from hpc_trex.controller.collect import AGREEING_LOOKS
+from hpc_trex.controller.context import Work
+from hpc_trex.errors import TrexError
+from hpc_trex.faults import reach
+from hpc_trex.files import read_record, user_name, write_record
+from hpc_trex.layout import AttemptPaths, server_address
+from hpc_trex.models import (
+    AttemptState,
+    AttemptView,
+    FailureClass,
+    JobKind,
+    JobResult,
+    LlmSettings,
+    Profile,
+    ServedLlm,
+    ServerAddress,
+    ServerView,
+    ServeSpec,
+    Serving,
+)
+from hpc_trex.slurm.failures import classify
+from hpc_trex.slurm.profiles import make_scheduler
+from hpc_trex.slurm.scheduler import (
+    CancelUnavailable,
+    JobRef,
+    JobRequest,
+    JobState,
+    JobStatus,
+    Scheduler,
+    SubmitUnavailable,
+)
+from hpc_trex.tree.events import ServerEnded, ServerIntended, ServerQueued
+from hpc_trex.tree.servers import last_server, live_server
+
+#: So many servers in a row that ended by themselves, and not because of idleness or time, are not followed by another.
+FAILURES = 3
+PAUSE_SECONDS = 10.0
+#: Failures of a server that another one would repeat.
+_ITS_OWN = (FailureClass.ENVIRONMENT, FailureClass.CONFIG, FailureClass.OOM, FailureClass.TIMEOUT)
+_TAIL_BYTES = 4000
+
+
+def serving_of(profile: Profile) -> Serving:
+    """Return what the server's job asks for: the profile's ``[serve]``, else its ``train`` on one node."""
+    return profile.serve or Serving(**{**profile.train.model_dump(), "nodes": 1})
+
+
+def connect(work: Work) -> ServedModel | None:
+    """Give the search's Researcher the server of its model; None where the search serves none."""
+    llm = work.config.llm
+    if llm is None or llm.served is None:
+        return None
+    from hpc_trex.agents.llm.researcher import LlmResearcher
+
+    researcher = work.researcher
+    if not isinstance(researcher, LlmResearcher):
+        return None
+    researcher.server = server = ServedModel(work, llm, llm.served, asking=lambda: researcher.asking)
+    return server
+
+
+class ServedModel:
+    """The server of one search, in the hands of its controller. Implements :class:`hpc_trex.agents.llm.served.Served`."""
+
+    def __init__(
+        self,
+        work: Work,
+        llm: LlmSettings,
+        served: ServedLlm,
+        *,
+        asking: Callable[[], bool],
+        scheduler: Scheduler | None = None,
+    ) -> None:
+        """``asking``: whether questions are under way."""
+        self._work = work
+        self._asking = asking
+        self._llm = llm
+        self._served = served
+        self._resources = serving_of(served.profile)
+        self._scheduler = scheduler or make_scheduler(served.profile)
+        self._wanted = False
+        """Somebody has asked for it since the last look."""
+        self._looks = 0
+        self._failures = 0
+        self._failed: LlmUnavailable | None = None
+        self._not_before = 0.0
+
+    # ---- for those who ask the model ------------------------------------------------------------------------------
+
+    def settings(self) -> LlmSettings | None:
+        """Return where and how to ask; see the protocol."""
+        self._wanted = True
+        if self._failed is not None:
+            raise self._failed
+        live = live_server(self._work.store)
+        if live is None:
+            self._begin()
+            return None
+        address = None if self._looks else self._address(live)
+        if address is None:
+            return None
+        return self._llm.model_copy(update={"base_url": address.url, "model": address.model})
+
+    def lost(self) -> bool:
+        """Tell whether the server's job is over, or may be."""
+        live = live_server(self._work.store)
+        if live is not None:
+            self._look_at(live)
+        return live is None or self._looks > 0 or live_server(self._work.store) is None
+
+    # ---- for the controller ---------------------------------------------------------------------------------------
+
+    def look(self) -> bool:
+        """See what became of the job, and tell it that it is needed; return whether it is."""
+        wanted, self._wanted = self._wanted or self._asking(), False
+        live = live_server(self._work.store)
+        if live is not None:
+            if wanted:
+                self._touch()
+            self._look_at(live)
+        return wanted
+
+    def stop(self) -> None:
+        """End the job, if there is one. A scheduler that does not answer is asked again at the next look; meanwhile
+        the server ends by itself, because nobody needs it.
+        """
+        live = live_server(self._work.store)
+        if live is None or self._take_result(live, counts=False):
+            return
+        reach("server/stop", live.token)
+        try:
+            self._scheduler.cancel([self._ref(live)])
+        except CancelUnavailable as error:
+            self._work.say(f"the language model's server could not be ended: {error.message}")
+            return
+        if not self._take_result(live, counts=False):
+            self._end(live, "ended by the controller", FailureClass.CANCELLED)
+
+    # ---- starting -------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Record the intent, and submit. Does nothing while other jobs hold what the caps leave."""
+        work, resources = self._work, self._resources
+        if not budget.fits_beside(work, resources):
+            if work.store.live_attempts():
+                return
+            raise LlmBudgetReached(
+                f"the language model's server may use {budget.worst(resources).gpu:.2f} GPU-hours and "
+                f"{budget.worst(resources).cpu:.2f} CPU-hours, which the caps do not leave",
+                hint="resume with a larger cap",
+            )
+        last = last_server(work.store)
+        number = last.number + 1 if last else 1
+        paths = work.paths.server_job(number)
+        work.record(
+            ServerIntended(
+                number=number,
+                token=f"{work.config.uid}-serve-{number}",
+                directory=str(paths.root.relative_to(work.paths.root)),
+                gpus=resources.gpus,
+                cpus=budget.cpus(resources),
+                minutes=resources.minutes,
+                user=user_name(),
+                account=self._served.profile.account or "",
+            )
+        )
+        live = live_server(work.store)
+        assert live is not None
+        self._submit(live)
+
+    def _submit(self, live: ServerView) -> None:
+        """Hand the job over. A scheduler that takes nothing now is asked again later."""
+        if time.monotonic() < self._not_before:
+            return
+        work, paths = self._work, self._paths(live)
+        spec = self._spec(live, paths)
+        paths.root.mkdir(parents=True, exist_ok=True)
+        write_record(paths.spec, spec, mode=0o600)
+        served_key(work.paths)
+        self._touch()
+        folders = (Path(spec.model_path), work.paths.server)
+        request = JobRequest(live.token, paths.root, paths.spec, JobKind.BASE, self._resources, folders)
+        reach("submit/before", live.token)
+        try:
+            job = self._scheduler.submit(request)
+        except SubmitUnavailable as error:
+            self._not_before = time.monotonic() + PAUSE_SECONDS
+            work.say(f"the language model's server waits: {error.message}")
+            return
+        except TrexError as error:
+            work.record(ServerEnded(token=live.token, message=f"not submitted: {error.message}"))
+            self._give_up(f"the language model's server was not taken: {error.message}", error.hint)
+            raise self._failed or error from error
+        reach("submit/after", live.token)
+        work.record(ServerQueued(token=live.token, job_id=job))
+        work.say(f"the language model's server: job {job} on {self._served.profile.name}")
+
+    def _spec(self, live: ServerView, paths: AttemptPaths) -> ServeSpec:
+        profile, resources = self._served.profile, self._resources
+        return ServeSpec(
+            token=live.token,
+            attempt_dir=str(paths.root),
+            model_path=self._served.model_path,
+            name=self._llm.model,
+            command=resources.command,
+            options=resources.options,
+            loopback=profile.scheduler == "local",
+            key_file=str(self._work.paths.server_key.absolute()),
+            asked_file=str(self._work.paths.server_asked.absolute()),
+            # The controller touches the file once a tick.
+            idle_seconds=max(resources.idle_minutes * 60, 4 * self._work.config.profile.poll_seconds),
+            start_seconds=resources.start_minutes * 60,
+            resources=resources,
+        )
+
+    # ---- looking --------------------------------------------------------------------------------------------------
+
+    def _look_at(self, live: ServerView) -> None:
+        """Record what is known of the job now."""
+        if self._take_result(live):
+            return
+        status = self._scheduler.poll([self._ref(live)])[live.token]
+        if status.state is JobState.UNKNOWN:
+            return
+        if status.state in (JobState.QUEUED, JobState.RUNNING):
+            self._looks = 0
+            if live.state == "intent" and status.job_id:
+                self._work.record(ServerQueued(token=live.token, job_id=status.job_id))
+            return
+        paths = self._paths(live)
+        if paths.root.is_dir():
+            list(paths.root.iterdir())  # a network file system asks its server then
+        if self._take_result(live):
+            return
+        self._looks += 1
+        if self._looks < AGREEING_LOOKS:
+            return
+        if status.state is JobState.ABSENT and live.state == "intent" and not paths.started.exists():
+            self._looks = 0
+            self._submit(live)
+            return
+        self._lost(live, status)
+
+    def _take_result(self, live: ServerView, *, counts: bool = True) -> bool:
+        """Record the end that the job itself wrote, if it did. ``counts``: a failure bears on further servers."""
+        result = read_record(self._paths(live).result, JobResult)
+        if result is None or result.token != live.token:
+            return False
+        charge = charges.of_result(self._as_attempt(live), result)
+        self._record_end(live, result.message, charge)
+        if result.state == "succeeded":
+            self._failures = 0
+        elif counts:
+            self._count_failure(live, result.failure, result.message)
+        return True
+
+    def _lost(self, live: ServerView, status: JobStatus) -> None:
+        """Record a job that ended without a word."""
+        paths = self._paths(live)
+        failure, message = classify(status, _tail(paths.stdout) + _tail(paths.stderr), begun=paths.started.exists())
+        self._end(live, message, failure)
+        if failure is FailureClass.CANCELLED:  # by a person: another one would not be what they want
+            self._give_up(f"the language model's server was cancelled outside hpc-trex: {message}")
+        else:
+            self._count_failure(live, failure, message)
+
+    def _count_failure(self, live: ServerView, failure: FailureClass | None, message: str) -> None:
+        """Try again what took the server away; give up on one that cannot start, or ends again and again."""
+        self._failures += 1
+        answered = self._address(live) is not None
+        if failure is FailureClass.TIMEOUT and answered:
+            self._failures = 0
+        elif self._failures >= FAILURES or (failure in _ITS_OWN and not answered):
+            log = f"; its log: {self._paths(live).stdout}"
+            self._give_up(f"the language model's server failed: {message}{log}")
+
+    def _give_up(self, message: str, hint: str = "") -> None:
+        """Start no further server in this controller."""
+        self._failed = LlmUnavailable(message[-3000:], hint=hint or f"then: hpc-trex resume {self._work.paths.root}")
+        self._work.note(self._failed.message)
+
+    def _end(self, live: ServerView, message: str, failure: FailureClass) -> None:
+        charge = charges.without_result(self._work, self._as_attempt(live), failure)
+        self._record_end(live, message, charge)
+
+    def _record_end(self, live: ServerView, message: str, charge: charges.Charge) -> None:
+        self._looks = 0
+        self._work.record(
+            ServerEnded(
+                token=live.token, seconds=charge.seconds, cpu_seconds=charge.cpu_seconds, message=message[:2000]
+            )
+        )
+        self._work.say(f"the language model's server is over: {message.splitlines()[0] if message else 'no word'}")
+
+    # ---- small parts ----------------------------------------------------------------------------------------------
+
+    def _paths(self, live: ServerView) -> AttemptPaths:
+        return AttemptPaths(self._work.paths.root / live.directory)
+
+    def _ref(self, live: ServerView) -> JobRef:
+        return JobRef(live.token, live.job_id, self._paths(live).root)
+
+    def _address(self, live: ServerView) -> ServerAddress | None:
+        address = read_record(server_address(self._paths(live)), ServerAddress)
+        return address if address is not None and address.token == live.token else None
+
+    def _touch(self) -> None:
+        self._work.paths.server_asked.touch()
+
+    def _as_attempt(self, live: ServerView) -> AttemptView:
+        """Return the job as the rules of charging know jobs."""
+        return AttemptView(
+            node=0,
+            trial=0,
+            attempt=live.number,
+            kind=JobKind.BASE,
+            token=live.token,
+            state=AttemptState.RUNNING,
+            gpus=live.gpus,
+            cpus=live.cpus,
+            minutes=live.minutes,
+            directory=live.directory,
+        )
+
+
+def _tail(path: Path) -> str:
+    """Return the end of a log."""
+    try:
+        return path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+    except OSError:
+        return ""
