@@ -145,7 +145,9 @@ def _cannot_design(work: Work, error: TrexError) -> None:
             work.trouble = error.message
             work.note(f"no round can be designed now: {error.message}")
         return
-    work.change_state(SearchState.PAUSED, f"no round can be designed: {error.message}")
+    error.message = f"no round can be designed: {error.message}"
+    error.hint = f"{error.hint}; then: hpc-trex resume {work.config.name}" if error.hint else ""
+    work.change_state(SearchState.PAUSED, error.message)
     raise error
 
 

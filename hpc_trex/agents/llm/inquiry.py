@@ -138,7 +138,7 @@ class Inquiry(Generic[M]):
             "empty": "the account has no money left: top it up, then: hpc-trex resume",
             "stopped": "hpc-trex resume",
         }
-        hint = hints.get(trouble.fate, "the search waits and asks again; what it learned is kept")
+        hint = hints.get(trouble.fate, "see whether the server works (hpc-trex doctor --llm-base-url URL --llm-model NAME)")
         return LlmUnavailable(f"{where}: {trouble.words}", hint=hint, retry_after=trouble.retry_after)
 
 
