@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from hpc_trex.research.exchange import Answer, exchange
-from hpc_trex.research.memory import recall, remember
+from hpc_trex.research.memory import mark_asked, recall, remember, seconds_since_asked
 
 T = TypeVar("T")
 
@@ -46,6 +46,11 @@ class Ask(NamedTuple):
     def name(self) -> str:
         """The address without secrets: what the answer is remembered under."""
         return f"{self.url}?{urlencode(self.params)}" if self.params else self.url
+
+    @property
+    def host(self) -> str:
+        """Host and port: what is asked one at a time."""
+        return urlsplit(self.url).netloc
 
     @property
     def full(self) -> str:
@@ -123,7 +128,7 @@ class Web:
     def _polite(self, ask: Ask) -> tuple[str | None, str]:
         end = time.monotonic() + self._deadline
         with self._lock:
-            host = self._hosts.setdefault(urlsplit(ask.url).netloc, _Host())
+            host = self._hosts.setdefault(ask.host, _Host())
         if not host.lock.acquire(timeout=self._deadline):
             return None, f"other requests to {ask.service} took all of {self._deadline:g} s"
         try:
@@ -137,10 +142,11 @@ class Web:
         """Ask until there is an answer, a refusal, or no time left; the caller holds the host's lock."""
         pause, why = 0.0, ""
         for count in range(1, TRIES + 1):
-            start = max(host.free_at, time.monotonic() + pause)
+            start = max(host.free_at, time.monotonic() + pause, self._free_of_others(ask))
             if start >= end:
                 return None, _shut(host, why, max(0.0, start - time.monotonic())) if why else "no time left to wait"
             time.sleep(max(0.0, start - time.monotonic()))
+            mark_asked(self.folder, ask.host)
             answer = exchange(ask.full, ask.secret_headers, connect=self._connect, end=end, most=self._most)
             host.free_at = time.monotonic() + ask.every
             if answer.status == 200 and not answer.problem:
@@ -152,6 +158,14 @@ class Web:
                 return None, _shut(host, why, LEFT_ALONE_SECONDS)
             pause = 0.5 * 2**count if answer.retry_after is None else answer.retry_after
         return None, _shut(host, why, max(pause, LEFT_ALONE_SECONDS))
+
+    def _free_of_others(self, ask: Ask) -> float:
+        """Return when (monotonic) the last request of any process is far enough away. A sweep has many controllers.
+
+        Two that look at the same instant may still meet; the clock is another than the disk's, so the wait is bounded.
+        """
+        since = seconds_since_asked(self.folder, ask.host) if ask.every else None
+        return 0.0 if since is None else time.monotonic() + max(0.0, ask.every - since)
 
 
 def _read(read: Callable[[str], T], body: str) -> T | None:

@@ -64,7 +64,9 @@ class Library:
         try:
             return Result(tuple(self.find(query, limit=limit)))
         except TrexError as error:
-            return Result(note="; ".join(filter(None, (error.message, error.hint))), asked=False)
+            # The note may go to a language model elsewhere, which need not know where files lie here.
+            words = error.message.replace(str(self.path), self.path.name)
+            return Result(note="; ".join(filter(None, (words, error.hint))), asked=False)
 
     def find(self, query: str, *, limit: int) -> list[Finding]:
         """As :meth:`search`, but raises what is wrong with the library."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -48,6 +49,25 @@ def remember(folder: Path, address: str, body: str) -> None:
     with contextlib.suppress(OSError, TrexError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_record(_path(folder, address), record, mode=0o600)
+
+
+def seconds_since_asked(folder: Path, host: str) -> float | None:
+    """Return how long ago any process with this folder asked a host; None where nobody is known to have."""
+    try:
+        return max(0.0, time.time() - _stamp(folder, host).stat().st_mtime)
+    except OSError:
+        return None
+
+
+def mark_asked(folder: Path, host: str) -> None:
+    """Let the other processes with this folder know that the host is asked now."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _stamp(folder, host).touch()
+
+
+def _stamp(folder: Path, host: str) -> Path:
+    return folder / f"{hashlib.sha256(host.encode()).hexdigest()[:16]}.asked"
 
 
 def _path(folder: Path, address: str) -> Path:

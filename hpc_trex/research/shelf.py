@@ -11,7 +11,7 @@ from pathlib import Path
 from hpc_trex.absent import absent
 from hpc_trex.errors import EnvironmentProblem, NotFound, UsageProblem
 
-with absent("numpy", "pandas"):
+with absent("numpy", "pandas"):  # as in hpc_trex/tree/database.py
     from sqlite_utils import Database
 
 #: ``PRAGMA application_id`` of a library ("TRLB") and the version of its tables.

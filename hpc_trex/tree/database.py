@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from hpc_trex.absent import absent
 from hpc_trex.errors import EnvironmentProblem, LeaseHeld, TrexError
 from hpc_trex.faults import reach
 from hpc_trex.files import sync_folder, temporary_name
@@ -21,22 +21,9 @@ from hpc_trex.site import site_files
 from hpc_trex.tree.apply import apply_event, mark
 from hpc_trex.tree.log import Entry, EventReader
 
-
-@contextlib.contextmanager
-def _hidden(*names: str) -> Iterator[None]:
-    """Make modules look absent for a moment."""
-    absent = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type] # None is Python's own mark of "not there"
-    try:
-        yield
-    finally:
-        for name in absent:
-            del sys.modules[name]
-
-
 # sqlite-utils imports numpy and pandas where they are installed, only to name column types that we never use. That is
 # half a second and 60 MB of a login node's memory (DESIGN section 10).
-with _hidden("numpy", "pandas"):
+with absent("numpy", "pandas"):
     from sqlite_utils import Database, Migrations
 
 BUSY_SECONDS = 30.0

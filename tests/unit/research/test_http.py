@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import threading
@@ -168,6 +169,23 @@ def test_requests_to_one_host_keep_their_distance_and_never_meet(web: Make, serv
     assert len(times) == 3
     assert all(later - earlier >= 0.29 for earlier, later in pairwise(times))
     assert service.at_once == 1
+
+
+def test_the_distance_holds_between_sessions_that_share_a_cache(web: Make, service: Service):
+    service.says([1])
+    for number in range(3):
+        assert web().get(ask(service, str(number), every=0.4), json.loads) == ([1], "")
+    times = [one.at for one in service.asked]
+    assert len(times) == 3
+    assert all(later - earlier > 0.35 for earlier, later in pairwise(times))
+
+
+def test_where_the_clock_of_the_disk_is_ahead_the_wait_is_still_bounded(web: Make, service: Service, tmp_path: Path):
+    service.says([1])
+    assert web().get(ask(service, "first", every=0.4), json.loads) == ([1], "")
+    (stamp,) = (tmp_path / "answers").glob("*.asked")
+    os.utime(stamp, (time.time() + 3600, time.time() + 3600))
+    assert web().get(ask(service, "second", every=0.4), json.loads) == ([1], "")
 
 
 @pytest.mark.parametrize("how", ["silent", "trickle"])

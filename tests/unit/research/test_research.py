@@ -193,6 +193,7 @@ def test_what_cannot_be_reached_is_said_by_name_and_the_rest_is_found(
     assert [notes[name][1] for name in ("library", "arxiv", "openalex")] == [False] * 3
     assert len(digest.items) == 1
     assert digest.reached
+    assert str(tmp_path) not in digest.text, "a language model need not know where files lie"
     for name in ("library", "arxiv", "openalex"):
         assert f"- {name}: " in digest.text
 
