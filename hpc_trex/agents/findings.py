@@ -89,16 +89,21 @@ def target_of(config: SearchConfig, card: TaskCard, *, task_digest: str, base_di
 
 
 def findings(facts: Facts, book: Playbook, insights: list[Insight]) -> list[Finding]:
-    """Return one finding for each move that was measured, then the insights of other kinds as they were worded."""
+    """Return one finding for each move that was measured, then the insights of other kinds as they were worded.
+
+    Rounds that were struck from the tree are no evidence.
+    """
+    struck = {node.id for node in facts.nodes.values() if node.struck}
     by_move: dict[str, list[Gain]] = defaultdict(list)
     for gain in gains(facts, book):
-        by_move[gain.move].append(gain)
+        if gain.node not in struck:
+            by_move[gain.move].append(gain)
     texts = {insight.kind.removeprefix(MOVE): insight.text for insight in insights if insight.kind.startswith(MOVE)}
     measured = [_measured(name, by_move[name], facts, texts.get(name, "")) for name in sorted(by_move)]
     told = [
         Finding(move=one.kind.removeprefix(MOVE), verdict="told", nodes=tuple(sorted(set(one.nodes))), text=one.text)
         for one in insights
-        if one.kind.removeprefix(MOVE) not in by_move
+        if one.kind.removeprefix(MOVE) not in by_move and not (one.nodes and set(one.nodes) <= struck)
     ]
     return measured + told
 

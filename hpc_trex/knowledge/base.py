@@ -16,8 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from hpc_trex.errors import EnvironmentProblem, LeaseHeld, TrexError
 from hpc_trex.files import umask_of
 from hpc_trex.knowledge.rows import SCHEMA, read_all, write_one
@@ -33,6 +31,16 @@ VERSION = 1
 #: How long a writer waits for its turn; a write takes milliseconds.
 WAIT_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05
+#: What a disk, its permissions or its locks can do to SQLite.
+DISK_CODES = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_NOLFS,
+)
 
 
 def read_base(path: Path) -> list[Remembered]:
@@ -143,8 +151,8 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn what a user can mend into errors that say so; bugs pass through."""
     try:
         yield
-    except ValidationError as error:
-        raise _damaged(path, error.errors()[0]["msg"]) from error
+    except ValueError as error:  # a record that does not fit, or JSON that is none
+        raise _damaged(path, str(error).partition("\n")[0]) from error
     except sqlite3.DatabaseError as error:
         problem = _problem(error, path)
         if problem is None:
@@ -158,7 +166,7 @@ def _problem(error: sqlite3.Error, path: Path) -> TrexError | None:
         return _locked(path, str(error))
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return _damaged(path, str(error))
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+    if code in DISK_CODES:
         return _unwritable(path, error)
     return None
 

@@ -102,6 +102,24 @@ def test_a_file_that_is_no_base_is_refused_and_not_touched(tmp_path: Path, conte
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("change", ["tags = 'no list'", "metric = x'00ff'"])
+def test_a_row_that_somebody_has_spoilt_makes_the_base_damaged_and_no_bug(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "base.db"
+    remember(path, [remembered("a", finding())])
+    with sqlite3.connect(path) as database:
+        database.execute(f"UPDATE searches SET {change}")
+    with pytest.raises(EnvironmentProblem, match="damaged"):
+        read_base(path)
+
+
+def test_a_place_where_no_file_can_be_is_said_to_be_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "file" / "base.db", tmp_path / "folder"):
+        with pytest.raises(EnvironmentProblem, match="cannot be opened"):
+            remember(path, [remembered("a")])
+
+
 def test_a_base_that_cannot_be_read_never_stops_a_launch(tmp_path: Path) -> None:
     path = tmp_path / "base.db"
     path.write_bytes(b"junk" * 1000)
