@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Container
 
 from hpc_trex.agents.protocol import TreeView
@@ -17,6 +18,10 @@ class AtOnce:
     def begun(self, view: TreeView) -> int | None:  # noqa: ARG002
         """Nothing is ever under way between two ticks."""
         return None
+
+    def wait(self, seconds: float) -> None:
+        """Nothing will come sooner."""
+        time.sleep(seconds)
 
     def new_calls(self, known: Container[str]) -> list[LlmCall]:  # noqa: ARG002
         """Nobody is called."""

@@ -88,7 +88,7 @@ class Diagnosis(NamedTuple):
 
 
 class Researcher(Protocol):
-    """Designs rounds and reads their results. Called from one thread only; none of the calls may wait."""
+    """Designs rounds and reads their results. Called from one thread only; none of the calls but ``wait`` may wait."""
 
     name: str
 
@@ -104,6 +104,10 @@ class Researcher(Protocol):
 
     def begun(self, view: TreeView) -> int | None:
         """Return the parent of the next round where its design has begun already (perhaps by an earlier controller)."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Sleep so long, or until an answer has come in."""
         ...
 
     def new_calls(self, known: Container[str]) -> list[LlmCall]:

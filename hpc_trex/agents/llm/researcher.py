@@ -11,8 +11,9 @@ reading of a round stands below the model's in every report.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Container, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -310,6 +311,14 @@ class LlmResearcher:
 
         self._asking[question.call] = future
         threading.Thread(target=run, name=question.call, daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep so long, or until an answer has come in."""
+        under_way = [asked for asked in self._asking.values() if not asked.done()]
+        if under_way:
+            wait(under_way, timeout=seconds, return_when=FIRST_COMPLETED)
+        else:
+            time.sleep(seconds)
 
     def new_calls(self, known: Container[str]) -> list[LlmCall]:
         """Return the calls that came to an end and whose names are not known; a failed one is named as its file."""

@@ -200,3 +200,18 @@ def test_a_replayed_search_asks_nobody_pays_nothing_and_grows_the_same_tree(laun
         assert designs[0] == designs[1]
         assert other.cost().tokens == 0
     assert check(second) == []
+
+
+def test_a_tick_of_cron_ends_with_the_answers_that_it_asked_for(launch, cluster):
+    """A process that ends right after the question would lose its answer, every time."""
+    mind = Mind()
+    with LlmServer(lambda request: time.sleep(0.3) or mind(request)) as server:
+        paths = launch(server, max_nodes=1)
+        for _ in range(12):
+            with Controller(paths) as controller:
+                state = controller.run(lambda report: None, once=True)
+            cluster.finish_all()
+            if state is SearchState.DONE:
+                break
+    assert state is SearchState.DONE
+    assert max(mind.asked.values()) == 1, "a question was asked twice"
