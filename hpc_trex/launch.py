@@ -34,13 +34,13 @@ from hpc_trex.files import (
 from hpc_trex.ftbench.cards import LoadedCard, load_card
 from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.knowledge.start import start_lines
+from hpc_trex.launch_llm import endpoint_words, llm_settings
 from hpc_trex.layout import SearchPaths, home
 from hpc_trex.models import (
     GATES,
     Budget,
     GateName,
     JobKind,
-    LlmSettings,
     PolicySettings,
     Profile,
     Record,
@@ -84,6 +84,8 @@ class LaunchOptions(Record):
     drop_overlap: bool = False
     in_allocation: bool = False
     """Jobs are steps of the allocation that this process runs in."""
+    llm_serve: tuple[str, str] | None = None
+    """Profile and model: the search serves its language model itself."""
     llm: dict[str, object] = {}
     """Fields of :class:`LlmSettings` that were given; the Researcher ``llm`` needs ``model``."""
     approve: tuple[str, ...] = ()
@@ -134,6 +136,8 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
     earlier = find_search(options.replay) if options.replay is not None else None
     known = begin_with(config, loaded.card, base_digest=model.digest, wanted=options.knowledge, replay=earlier)
     lines = [*_lines(config, directory), *(start_lines(known) if known else []), *preflight(profile, directory)]
+    if config.llm and config.llm.served:
+        lines += preflight(config.llm.served.profile, directory, ("serve",))
     return LaunchPlan(options, config, directory, loaded, model, lines, scheduler.render(request), known)
 
 
@@ -195,7 +199,7 @@ def _config(
             researcher=ResearcherSettings.model_validate(
                 {"name": options.researcher} | ({"trials": options.trials} if options.trials else {})
             ),
-            llm=_llm(options),
+            llm=llm_settings(options.researcher, options.llm, options.llm_serve),
             parallel=parallel,
             seed=options.seed,
             default_train=dict(loaded.card.default_train),
@@ -205,23 +209,6 @@ def _config(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageProblem(f"launch option {where}: {first['msg']}", hint="hpc-trex launch --help") from error
-
-
-def _llm(options: LaunchOptions) -> LlmSettings | None:
-    """Return the settings of the language model; None where no agent asks one. Raises UsageProblem where it is not named."""
-    if options.researcher != "llm":
-        if options.llm:
-            raise UsageProblem(
-                f"--llm-{next(iter(options.llm)).replace('_', '-')} without --researcher llm",
-                hint="add --researcher llm",
-            )
-        return None
-    if not options.llm.get("model"):
-        raise UsageProblem(
-            "--researcher llm needs a model",
-            hint="--llm-model NAME [--llm-base-url URL]; docs/llm.md says which servers work",
-        )
-    return LlmSettings.model_validate(options.llm)
 
 
 def _gates(options: LaunchOptions) -> tuple[GateName, ...]:
@@ -251,7 +238,7 @@ def _lines(config: SearchConfig, directory: Path) -> list[str]:
         f"task       {config.task}",
         f"model      {config.model}",
         f"runs on    {config.profile.name} ({config.profile.scheduler}), {config.parallel} job(s) at once",
-        *([f"asks       {config.llm.model} at {config.llm.base_url or 'the default endpoint'}"] if config.llm else []),
+        *([f"asks       {endpoint_words(config.llm)}"] if config.llm else []),
         *([f"asks you   {', '.join(config.approve)}: hpc-trex approve NODE"] if config.approve else []),
         f"plan       {config.budget.max_nodes} rounds of {researcher.trials} trial(s), {researcher.name} on {policy.name}",
         f"at worst   {count} trainings of {train.minutes} min: {worst}",

@@ -53,6 +53,9 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--llm-model", help="Model of --researcher llm, as its server names it.")
 @click.option("--llm-base-url", help="A server that speaks Chat Completions; default: the openai package's own.")
+@click.option(
+    "--llm-serve", nargs=2, metavar="PROFILE MODEL", help="Serve MODEL (a folder or staged hub id) as a job of PROFILE."
+)
 @click.option("--llm-api", type=click.Choice(["chat", "responses"]), help="Which API of it.  [default: chat]")
 @click.option("--llm-key-file", type=click.Path(dir_okay=False), help="File with the key; default: OPENAI_API_KEY.")
 @click.option("--llm-tokens", type=COUNT, help="Cap on tokens in and out.")

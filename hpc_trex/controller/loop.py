@@ -161,7 +161,8 @@ class Controller:
             if self.store.state()[0] not in (*OVER, SearchState.PAUSED):
                 self._pass(work)
         finally:
-            self._spare_server()
+            if self.server is not None:
+                self.server.spare(unread=self._unread)
             state = self.store.state()[0]
             publish(self.store, force=state in OVER or state is SearchState.PAUSED)
         return TickReport(
@@ -184,15 +185,6 @@ class Controller:
             self._book_calls()
         waits = time.monotonic() < work.not_before  # then there is something to do later, without any event
         self._quiet = seq if self.store.last_seq() == seq and not waits else None
-
-    def _spare_server(self) -> None:
-        """End the job that serves the language model where no further question will come."""
-        state = self.store.state()[0]
-        asks_no_more = (
-            state is SearchState.FINISHING and not self._unread and not self.store.node_ids(NodeState.PENDING)
-        )
-        if self.server is not None and (state in (*OVER, SearchState.PAUSED) or asks_no_more):
-            self.server.stop()
 
     def _derive(self, work: Work) -> None:
         """Do everything that follows from what is recorded."""
@@ -323,7 +315,8 @@ class Controller:
         except (UsageProblem, NotFound):
             obeyed(path)
             raise
-        self._spare_server()
+        if self.server is not None:
+            self.server.spare(unread=self._unread)
         publish(self.store, force=True)
         obeyed(path)
         return list(self.work.lines)
@@ -338,6 +331,7 @@ class Controller:
         """Tick until the search is over or paused (or ``once``, which leaves a paused search paused); ``on_tick`` is told
         of each pass.
 
+        ``once`` goes on while a question to a language model is under way: its answer would be lost with this process.
         ``until`` is asked after each pass whether the controller must leave now.
         Raises EnvironmentProblem or ClusterRefused when the search paused because something must be mended first.
         """
@@ -345,9 +339,10 @@ class Controller:
         while True:
             report = self.tick()
             on_tick(report)
-            if report.finished or once or (until is not None and until()):
+            thinking = self.work.researcher.thinking
+            if report.finished or (once and not thinking) or (until is not None and until()):
                 return report.state
-            time.sleep(self.profile.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+            self.work.researcher.wait(self.profile.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
 
     def close(self) -> None:
         """Close the database and give the lease back."""

@@ -15,6 +15,7 @@ from hpc_trex.agents.llm.keys import served_key
 from hpc_trex.controller import budget, charges
 from hpc_trex.controller.collect import AGREEING_LOOKS
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.control import OVER
 from hpc_trex.errors import TrexError
 from hpc_trex.faults import reach
 from hpc_trex.files import read_record, user_name, write_record
@@ -26,7 +27,9 @@ from hpc_trex.models import (
     JobKind,
     JobResult,
     LlmSettings,
+    NodeState,
     Profile,
+    SearchState,
     ServedLlm,
     ServerAddress,
     ServerView,
@@ -134,6 +137,14 @@ class ServedModel:
                 self._touch()
             self._look_at(live)
         return wanted
+
+    def spare(self, *, unread: bool) -> None:
+        """End the job where no further question will come; ``unread``: a round is still being read."""
+        work = self._work
+        state = work.store.state()[0]
+        asks_no_more = state is SearchState.FINISHING and not unread and not work.store.node_ids(NodeState.PENDING)
+        if state in (*OVER, SearchState.PAUSED) or asks_no_more:
+            self.stop()
 
     def stop(self) -> None:
         """End the job, if there is one. A scheduler that does not answer is asked again at the next look; meanwhile

@@ -1,0 +1,75 @@
+"""The language model of a launch: which is asked, or served by a job of the search, from the options ``--llm-*``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpc_trex.controller.serving import serving_of
+from hpc_trex.errors import UsageProblem
+from hpc_trex.models import LlmSettings, ServedLlm
+from hpc_trex.slurm.containers import check_image
+from hpc_trex.slurm.preflight import check_limits
+from hpc_trex.slurm.profiles import load_profile
+from hpc_trex.staging import stage_model
+
+
+def llm_settings(researcher: str, llm: Mapping[str, Any], serve: tuple[str, str] | None) -> LlmSettings | None:
+    """Return the settings of the language model; None where no agent asks one. Raises UsageProblem where it is not named."""
+    if researcher != "llm":
+        given = ["serve"] if serve else list(llm)
+        if given:
+            raise UsageProblem(
+                f"--llm-{given[0].replace('_', '-')} without --researcher llm",
+                hint="add --researcher llm",
+            )
+        return None
+    if serve is not None:
+        return _served(llm, *serve)
+    if not llm.get("model"):
+        raise UsageProblem(
+            "--researcher llm needs a model",
+            hint="--llm-model NAME [--llm-base-url URL]; docs/llm.md says which servers work",
+        )
+    return LlmSettings.model_validate(llm)
+
+
+def _served(llm: Mapping[str, Any], profile_name: str, model: str) -> LlmSettings:
+    """Return the settings of a language model that a job of the search serves.
+
+    Raises UsageProblem for options that would name another server, for several nodes, and for a model that is no folder.
+    """
+    for name in ("base_url", "key_file"):
+        if name in llm:
+            raise UsageProblem(
+                f"--llm-{name.replace('_', '-')} beside --llm-serve: the search's own server is asked",
+                hint="give one of them",
+            )
+    profile = load_profile(profile_name)
+    profile = profile.model_copy(update={"serve": serving_of(profile)})
+    check_limits(profile, ("serve",))
+    check_image(profile)
+    if profile.serve is not None and profile.serve.nodes > 1:
+        raise UsageProblem(
+            f"profile {profile.name}: serve.nodes = {profile.serve.nodes}; a server stands on one node",
+            hint="serve.nodes = 1 and as many GPUs as the model needs",
+        )
+    staged = stage_model(model, network=profile.network)
+    if not staged.path:
+        raise UsageProblem(
+            f"--llm-serve {profile_name} {model}: a built-in model answers no question",
+            hint="give a folder, or a hub id that was staged (hpc-trex stage --model)",
+        )
+    name = llm.get("model") or Path(model.partition("@")[0]).name
+    served = ServedLlm(profile=profile, model=model, model_path=staged.path)
+    return LlmSettings.model_validate({**llm, "model": name, "served": served})
+
+
+def endpoint_words(llm: LlmSettings) -> str:
+    """Return which model is asked, and where; of a served one what its job asks for."""
+    if llm.served is None:
+        return f"{llm.model} at {llm.base_url or 'the default endpoint'}"
+    serve = serving_of(llm.served.profile)
+    size = f"{serve.gpus} GPU(s)" if serve.gpus else f"{serve.cpus_per_task} CPU(s)"
+    return f"{llm.model}, served by a job on {llm.served.profile.name}: {size}, {serve.minutes} min at a time"
