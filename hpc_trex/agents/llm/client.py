@@ -17,7 +17,7 @@ from hpc_trex.agents.llm.keys import read_key
 from hpc_trex.agents.llm.ladder import Form, schema_name
 from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.agents.llm.patience import Breaker, Pace
-from hpc_trex.agents.llm.transport import Sender
+from hpc_trex.agents.llm.transport import STOPPED, Sender
 from hpc_trex.agents.llm.wire import clean
 from hpc_trex.errors import TrexError, UsageProblem
 from hpc_trex.models import LlmCall, LlmSettings, LlmUsage
@@ -84,6 +84,8 @@ class LlmClient:
             self._check_caps()
             chosen = settings or self.settings
             endpoint = endpoint_of(chosen, self._key_of(chosen))
+            if self._sender.stopped.is_set():
+                raise LlmUnavailable(STOPPED.words, hint="hpc-trex resume")
             breaker = self._breaker(endpoint)
             breaker.check()
             return self._make(question, answer, chosen, endpoint, breaker)

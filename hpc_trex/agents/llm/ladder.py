@@ -23,12 +23,18 @@ _ABOUT = {
 }
 
 
+#: Words of a refusal of this one schema, not of schemas.
+_STRICTNESS = re.compile(r"invalid schema|not permitted|keyword|strict")
+
+
 class Form(NamedTuple):
     """What an endpoint is sent beside the messages."""
 
     rung: str = RUNGS[0]
     stream: str = "usage"
     """``usage``: streamed, with the usage at the end; ``plain``: streamed without; ``no``: in one piece."""
+    strict: bool = True
+    """Whether the schema is sent in the form that strict decoding demands, where it has one."""
     limit: str = "max_tokens"
     """The name of the longest answer's field."""
 
@@ -40,6 +46,8 @@ def without(form: Form, about: str) -> Form | None:
         return form._replace(limit="max_completion_tokens")
     if form.stream == "usage" and ("stream_options" in words or "include_usage" in words):
         return form._replace(stream="plain")
+    if form.rung == "json_schema" and form.strict and _STRICTNESS.search(words):
+        return form._replace(strict=False)
     if any(word in words for word in _ABOUT[form.rung]):
         return lower(form)
     if form.stream != "no" and re.search(r"\bstream", words):
@@ -76,7 +84,7 @@ def request(
 
 
 def _form_of_chat(form: Form, answer: type[BaseModel]) -> dict[str, Any]:
-    schema, strict = strict_schema(answer)
+    schema, strict = strict_schema(answer) if form.strict else (answer.model_json_schema(), False)
     if form.rung == "json_schema":
         shape = {"name": schema_name(answer), "schema": schema, "strict": strict}
         return {"response_format": {"type": "json_schema", "json_schema": shape}}
@@ -92,7 +100,7 @@ def _form_of_chat(form: Form, answer: type[BaseModel]) -> dict[str, Any]:
 
 
 def _form_of_responses(form: Form, answer: type[BaseModel]) -> dict[str, Any]:
-    schema, strict = strict_schema(answer)
+    schema, strict = strict_schema(answer) if form.strict else (answer.model_json_schema(), False)
     if form.rung == "json_schema":
         shape = {"type": "json_schema", "name": schema_name(answer), "schema": schema, "strict": strict}
         return {"text": {"format": shape}}

@@ -6,7 +6,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpc_trex.agents.llm.extract import objects
@@ -24,11 +24,13 @@ OBJECTS = st.dictionaries(st.text(), PLAIN, max_size=4).filter(lambda value: set
 PROSE = st.text(st.characters(exclude_characters="{}`<>"), max_size=60)
 
 
+@settings(deadline=None)
 @given(OBJECTS, st.sampled_from([None, 1, 2]), st.booleans())
 def test_an_object_alone_is_found_however_it_is_written(value, indent, ascii_only):
     assert objects(json.dumps(value, indent=indent, ensure_ascii=ascii_only))[0] == value
 
 
+@settings(deadline=None)
 @given(OBJECTS.filter(bool), PROSE, PROSE, PROSE)
 def test_an_object_is_found_behind_thoughts_and_between_prose(value, thought, before, after):
     # a thought's end inside a text of the object is the object's own; JSON written in ASCII hides none
@@ -37,6 +39,7 @@ def test_an_object_is_found_behind_thoughts_and_between_prose(value, thought, be
     assert objects(f"{before}\n```json\n{text}\n```\n{after}")[0] == value
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300) | st.text(st.sampled_from('{}[]":,`<think>/\\ \n1eE-naN'), max_size=300))
 def test_no_text_breaks_it_and_all_that_is_found_is_json(text):
     for found in objects(text):

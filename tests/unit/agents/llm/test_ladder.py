@@ -87,6 +87,20 @@ def test_a_server_that_fails_with_500_over_a_schema_is_asked_without(tmp_path):
         assert ask(client(tmp_path, server.url)).usage.requests == 2
 
 
+def test_a_schema_that_is_refused_in_its_strict_form_is_sent_as_it_is(tmp_path):
+    def picky(request: Request) -> Any:
+        wanted = request.body["response_format"]["json_schema"]
+        return (
+            Status(400, "Invalid schema for response_format: 'minimum' is not permitted") if wanted["strict"] else GOOD
+        )
+
+    with LlmServer(picky) as server:
+        asked = client(tmp_path, server.url)
+        assert ask(asked, "a").usage.requests == 2
+        assert ask(asked, "b").usage.requests == 1
+    assert server.requests[-1].body["response_format"]["json_schema"]["schema"] == Direction.model_json_schema()
+
+
 def test_a_server_that_ignores_the_schema_is_given_it_in_the_prompt(tmp_path):
     def ignores(request: Request) -> Any:
         return GOOD if "JSON schema" in request.text else Good("Sure! More data.")

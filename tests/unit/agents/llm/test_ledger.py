@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpc_trex.agents.llm.ledger import Ledger
@@ -34,6 +34,7 @@ def call(name: str = "node-0001/plan-1", *, node: int = 1, value: dict | None = 
     return LlmCall(call=name, node=node, value=value, **(given | fields))
 
 
+@settings(max_examples=40, deadline=None)  # each flushes a file to the disk
 @given(NAMES, TEXTS, USAGES)
 def test_what_was_recorded_is_found_again_and_nothing_else_is_made(name, text, usage):
     with tempfile.TemporaryDirectory() as folder:
@@ -47,6 +48,7 @@ def test_what_was_recorded_is_found_again_and_nothing_else_is_made(name, text, u
         assert files == [Path(folder, "llm", f"{name}.json")]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30) | st.text("ab./\\\0 ~", max_size=12))
 def test_a_name_leads_nowhere_else_or_is_refused(name):
     with tempfile.TemporaryDirectory() as folder:
