@@ -94,8 +94,11 @@ def _request(
         return Answer(problem=f"cannot be reached ({_reason(error)})")
     except httpx2.RemoteProtocolError:
         return Answer(problem="its answer broke off or is no HTTP")
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ImportError, ValueError) as error:
-        # ImportError and ValueError: a proxy of the environment that cannot be used.
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+        return Answer(problem="cannot be asked: its address is none of http or https")
+    except (ImportError, ValueError):
+        return Answer(problem="cannot be asked: the proxy that the environment names cannot be used")
+    except (httpx2.HTTPError, OSError) as error:
         return Answer(problem=f"cannot be asked ({type(error).__name__})")
 
 

@@ -50,7 +50,10 @@ class Ask(NamedTuple):
     @property
     def host(self) -> str:
         """Host and port: what is asked one at a time."""
-        return urlsplit(self.url).netloc
+        try:
+            return urlsplit(self.url).netloc
+        except ValueError:  # a mistyped address: the request itself says so
+            return self.url
 
     @property
     def full(self) -> str:
@@ -149,6 +152,7 @@ class Web:
             mark_asked(self.folder, ask.host)
             answer = exchange(ask.full, ask.secret_headers, connect=self._connect, end=end, most=self._most)
             host.free_at = time.monotonic() + ask.every
+            mark_asked(self.folder, ask.host)  # again: the request went out some time after the first mark
             if answer.status == 200 and not answer.problem:
                 return answer.body, ""
             why = _words(answer)

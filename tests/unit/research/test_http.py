@@ -6,10 +6,13 @@ import json
 import os
 import re
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from pathlib import Path
 
@@ -265,3 +268,49 @@ def test_a_sites_proxy_is_used(web: Make, service: Service, monkeypatch: pytest.
     service.says([1])
     assert web().get(Ask("the service", "http://export.example/query"), json.loads) == ([1], "")
     assert service.asked[0].path == "http://export.example/query"
+
+
+@pytest.mark.parametrize("address", ["http://[bad/", "", "ftp://a/b", "nonsense"])
+def test_a_mistyped_address_is_a_note(web: Make, address: str):
+    value, note = web().get(Ask("the service", address), json.loads)
+    assert value is None
+    assert note.startswith("cannot be ")
+    assert "none of http or https" in note or address == "http://[bad/"
+
+
+@pytest.mark.parametrize("proxy", ["nonsense://127.0.0.1:1", "socks5://127.0.0.1:1"])
+def test_a_proxy_that_cannot_be_used_is_a_note(web: Make, monkeypatch: pytest.MonkeyPatch, proxy: str):
+    monkeypatch.setenv("http_proxy", proxy)
+    value, note = web().get(Ask("the service", "http://service.invalid/"), json.loads)
+    assert value is None
+    assert note.startswith("cannot be ")
+    assert proxy == "socks5://127.0.0.1:1" or "proxy" in note
+
+
+def test_a_certificate_that_nobody_vouches_for_is_a_note(web: Make, tmp_path: Path):
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-keyout",
+        "key",
+        "-out",
+        "cert",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=x",
+    ]
+    subprocess.run(made, check=True, capture_output=True, cwd=tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert", tmp_path / "key")
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        value, note = web().get(Ask("the service", f"https://127.0.0.1:{server.server_port}/"), json.loads)
+    assert value is None
+    assert note.startswith("cannot be reached (")
+    assert "certificate" in note
