@@ -32,8 +32,14 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,optuna,dev]'
 	@touch $@
 
-system: ## Slurm and Chromium for the tests, where this is root on Debian or Ubuntu
+system: ## Slurm, bubblewrap and Chromium for the tests, where this is root on Debian or Ubuntu
 	slurm/testcluster/install.sh
+	@command -v bwrap >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "installing bubblewrap for the tests of the sandbox"; \
+	    get() { DEBIAN_FRONTEND=noninteractive apt-get "$$@" >/dev/null; }; \
+	    get install -y -q --no-install-recommends bubblewrap 2>/dev/null || { get update -q && get install -y -q --no-install-recommends bubblewrap; }; \
+	  else echo "bubblewrap is missing: install it, the sandbox's tests run the real one" >&2; exit 1; fi
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "installing Chromium for the report's tests"; \

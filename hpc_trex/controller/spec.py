@@ -105,8 +105,7 @@ def _container(work: Work) -> JobContainer | None:
 
 def _sandbox(work: Work) -> JobSandbox:
     profile = work.config.profile
-    image = profile.sandbox_image or (profile.container.image if profile.container else None)
-    return JobSandbox(allowed=profile.agent_code, means=profile.sandbox, image=image)
+    return JobSandbox(allowed=profile.agent_code, means=profile.sandbox, image=profile.image_of_code)
 
 
 def _train(train: TrainConfig, micro_batch_size: int | None) -> TrainConfig:

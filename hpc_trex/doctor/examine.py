@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hpc_trex.doctor import disks, network, software
+from hpc_trex.doctor import disks, network, sandboxes, software
 from hpc_trex.doctor.check import Check, failure, ok, warning
 from hpc_trex.doctor.filesystem import check_type
 from hpc_trex.doctor.room import check_room
@@ -55,6 +55,7 @@ def examine(
             tell(_guarded("clock", lambda: [disks.check_clock(folder)]))
         calls = network.Calls(wanted)  # after the two processes: no thread of ours runs while they are made
         tell([software.check_versions(slurm=slurm), software.check_runners(_runner(profile))])
+        tell(_guarded("sandbox", lambda: [_sandbox(profile, here=not slurm)]))
         if slurm:
             from hpc_trex.doctor.queue import check_slurm
 
@@ -86,8 +87,14 @@ def _compute(profile: Profile, folder: Path, wanted: dict[str, str], wait: float
         software.check_torch(facts.torch),
         software.check_gpus(facts.gpus, asked=profile.train.gpus_per_node, facts=facts.torch),
         software.check_flash(str(facts.torch.get("flash", "")), capability, str(facts.torch.get("flash_error", ""))),
+        sandboxes.check_sandbox("sandbox, compute", facts.sandbox, profile, jobs=True),
         *network.judge("compute", facts.network, wanted, profile.network),
     ]
+
+
+def _sandbox(profile: Profile, *, here: bool) -> Check:
+    means = sandboxes.found(profile.image_of_code)
+    return sandboxes.check_sandbox("sandbox" if here else "sandbox, login", means, profile, jobs=here)
 
 
 def _here(profile: Profile) -> list[Check]:

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from hpc_trex.doctor.contender import try_lock
 from hpc_trex.doctor.network import Calls
+from hpc_trex.doctor.sandboxes import found
 from hpc_trex.doctor.software import gpus, torch_facts, versions
 from hpc_trex.errors import LeaseHeld
 from hpc_trex.files import read_record, server_now, write_record
@@ -31,6 +32,7 @@ class Order(Record):
     addresses: dict[str, str]
     sbatch: tuple[str, ...]
     """Options of the ``sbatch --test-only`` that it tries."""
+    sandbox_image: str | None = None
 
 
 class Facts(Record):
@@ -52,6 +54,8 @@ class Facts(Record):
     lock: str
     clock: float
     """Seconds by which the file server's clock is ahead of this node's."""
+    sandbox: dict[str, str] = {}
+    """What can keep code of agents in, with what is wrong with it; an empty text: it holds."""
 
 
 def paths(folder: Path) -> tuple[Path, SearchPaths, Path]:
@@ -84,6 +88,7 @@ def examine(order_path: str) -> NoReturn:
         lease=_lease(held),
         lock=_lock(lock),
         clock=server_now(folder / "clock") - time.time(),
+        sandbox=found(order.sandbox_image),
     )
     write_record(target, facts)
     sys.exit(0)

@@ -57,7 +57,7 @@ def probe(profile: Profile, folder: Path, addresses: dict[str, str], *, wait: fl
     order = AttemptPaths(folder).spec
     _, held, lock = node.paths(folder)
     held.root.mkdir()
-    write_record(order, node.Order(addresses=addresses, sbatch=_options(profile, folder)))
+    write_record(order, _order(profile, folder, addresses))
     request = JobRequest(token, folder, order, JobKind.BASELINE, resources(profile))
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
@@ -76,6 +76,10 @@ def probe(profile: Profile, folder: Path, addresses: dict[str, str], *, wait: fl
         took = time.monotonic() - begun
         return Outcome(facts, [ok(NAME, f"job {job.job_id} ran on {facts.host}; {took:.0f} s from submit to result")])
     return Outcome(None, [_why(job, status, wait)])
+
+
+def _order(profile: Profile, folder: Path, addresses: dict[str, str]) -> node.Order:
+    return node.Order(addresses=addresses, sbatch=_options(profile, folder), sandbox_image=profile.image_of_code)
 
 
 def _options(profile: Profile, folder: Path) -> tuple[str, ...]:

@@ -138,3 +138,10 @@ class Profile(Record):
     poll_seconds: float = Field(default=30.0, gt=0)
     """Pause between two looks at the queue."""
     share: Literal["private", "group"] = "private"
+
+    @property
+    def image_of_code(self) -> str | None:
+        """The image file in which Apptainer runs code of agents; None where the profile names none."""
+        if self.sandbox_image or self.container is None or self.container.runner == "pyxis":
+            return self.sandbox_image
+        return self.container.image

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.cluster
 
 COMPUTE = [
     "probe job", "sbatch, compute", "lease, compute", "file locks, compute", "clock, compute", "scratch", "same versions",
-    "torch", "GPUs", "flash-attn", "network, compute",
+    "torch", "GPUs", "flash-attn", "sandbox, compute", "network, compute",
 ]  # fmt: skip
 
 
@@ -50,6 +50,7 @@ def test_a_compute_node_is_looked_at_by_a_real_job_and_nothing_is_left(tmp_path)
     assert "can be imported" in found["torch"]["found"]
     assert (found["GPUs"]["verdict"], found["GPUs"]["remedy"] != "") == ("warning", True), "its GPUs are pretended"
     assert "SDPA is used" in found["flash-attn"]["found"]
+    assert found["sandbox, compute"]["found"].startswith("bwrap: holds")
     assert "Connection refused" in found["network, compute"]["found"]
     assert "takes all four jobs" in found["sbatch"]["found"]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".hpc-trex-doctor")]

@@ -23,6 +23,7 @@ from hpc_trex.models.operators import (
     Load,
     Mix,
     Order,
+    Python,
     Sample,
     Split,
 )
@@ -167,3 +168,61 @@ def test_only_what_may_be_tried_again_is() -> None:
     assert repaired_train(train, FailureClass.TIMEOUT, 1) == train
     assert repaired_train(train, FailureClass.DIVERGED, 1) is None
     assert repaired_train(train, FailureClass.CONFIG, 1) is None
+
+
+IDENTITY = "def transform(row):\n    return row\n"
+
+
+def coding(**profile: object) -> FakeTree:
+    tree = FakeTree()
+    changed = tree.config.profile.model_copy(update={"agent_code": True, **profile})
+    tree.config = tree.config.model_copy(update={"profile": changed})
+    return tree
+
+
+def test_code_of_agents_is_refused_unless_the_profile_allows_it() -> None:
+    asked = plan(*BOTH, Python(code=IDENTITY))
+    assert ["agent_code" in reason for reason in review(asked, FakeTree())] == [True]
+    assert review(asked, coding()) == []
+    assert review(asked, coding(sandbox="bwrap")) == []
+    assert [reason for reason in review(asked, coding(sandbox="none")) if 'sandbox = "none"' in reason]
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (plan(BOTH[0], Python(code=IDENTITY), BOTH[1]), "load steps come before all others"),
+        (plan(*BOTH, *[Python(code=IDENTITY)] * 3), "at most 2 such steps; found 3"),
+        (plan(*BOTH, Split(), Python(code=IDENTITY)), "split comes after all steps that choose rows"),
+        (
+            plan(*BOTH, Python(code="def transform(row) return row")),
+            "python step 1: the code cannot be read: SyntaxError",
+        ),
+        (plan(*BOTH, Python(code="x = '\0'")), "cannot be read"),
+        (plan(*BOTH, Python(code="(" * 5000)), "cannot be read"),
+        (plan(*BOTH, Python(code="-" * 15000 + "1")), "cannot be read"),
+        (
+            plan(*BOTH, Python(code=IDENTITY), Python(code="def change(row): return row")),
+            "python step 2: the code defines no",
+        ),
+        (plan(*BOTH, Python(code="raise SystemExit")), "defines no function transform"),
+        (plan(*BOTH, Python(code=IDENTITY, memory_gb=16)), "memory_gb 16 is above the 4 of its job"),
+        (plan(*BOTH, Python(code=IDENTITY, max_output_rows=1)), "at most 1 rows"),
+    ],
+)
+def test_code_that_cannot_work_is_refused_without_running_it(bad: RoundPlan, reason: str) -> None:
+    refusals = review(bad, coding())
+    assert any(reason in refusal for refusal in refusals), refusals
+
+
+def test_code_that_needs_longer_than_its_job_is_refused() -> None:
+    short = coding(prepare=FakeTree().config.profile.prepare.model_copy(update={"minutes": 5}))
+    assert [r for r in review(plan(*BOTH, Python(code=IDENTITY, seconds=301)), short) if "5 minutes" in r]
+
+
+def test_moves_find_their_place_beside_a_step_of_code() -> None:
+    from hpc_trex.agents.apply import placed
+
+    steps = [*BOTH, Python(code=IDENTITY), Split()]
+    assert [step.op for step in placed(steps, Dedup())] == ["load", "load", "dedup", "python", "split"]
+    assert [step.op for step in placed(steps, Sample(n=5))] == ["load", "load", "python", "sample", "split"]

@@ -21,7 +21,7 @@ def test_it_looks_at_the_machine_and_leaves_nothing_behind(tmp_path):
     assert (body["profile"], body["directory"]) == ("local", str(tmp_path / "searches"))
     names = [check["name"] for check in body["checks"]]
     wanted = ["file system", "room", "umask", "folders above", "whole files", "database", "lock test", "file locks", "clock",
-              "versions", "containers", "GPUs", "flash-attn", "network, login"]  # fmt: skip
+              "versions", "containers", "sandbox", "GPUs", "flash-attn", "network, login"]  # fmt: skip
     assert [name for name in names if name in wanted and name != "quota"] == wanted
     assert all(check["remedy"] for check in body["checks"] if check["verdict"] != "ok")
     assert "probe job" not in names

@@ -1,5 +1,7 @@
 """What a round changed against its parent."""
 
+import hashlib
+
 from hpc_trex.models import NodeState, NodeView, RoundPlan, TrialState, TrialView
 from hpc_trex.models.states import JobKind
 from hpc_trex.report.difference import describe_recipe, plan_difference, telling
@@ -112,3 +114,14 @@ def test_telling_settings_leave_defaults_out():
         "batch_size": "16",
         "packing": "no",
     }
+
+
+def test_code_is_one_line_with_its_hash_and_a_changed_line_of_it_is_a_change():
+    code = "def transform(row):\n    return row\n"
+    sha = hashlib.sha256(code.encode()).hexdigest()[:8]
+    before = node(1, [{"op": "python", "code": code}])
+    assert describe_recipe(before.plan.data)[-1] == f"python map (2 lines, sha {sha})"
+    after = node(2, [{"op": "python", "code": "def transform(row): return None", "mode": "filter", "seconds": 600}])
+    (change,) = plan_difference(before, after)
+    assert change.startswith(f"python map (2 lines, sha {sha}) -> python filter (1 line, sha ")
+    assert change.endswith(", seconds 600)")
