@@ -22,15 +22,7 @@ from hpc_trex.agents.llm.replay import copy_answers
 from hpc_trex.agents.prior import begin_with
 from hpc_trex.errors import UsageProblem
 from hpc_trex.faults import reach
-from hpc_trex.files import (
-    DISK_ERRORS,
-    disk_problem,
-    left_over,
-    sync_folder,
-    temporary_name,
-    write_atomic,
-    write_record,
-)
+from hpc_trex.files import DISK_ERRORS, disk_problem, left_over, sync_folder, temporary_name, write_atomic, write_record
 from hpc_trex.ftbench.cards import LoadedCard, load_card
 from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.knowledge.start import start_lines
