@@ -144,12 +144,13 @@ BOMB = (
     "feed",
     [
         BOMB + shapes.arxiv_feed(("2403.00001", "&c;&f;", "s")).split("?>", 1)[1],
+        BOMB + shapes.arxiv_feed(("2403.00001", "&b;", "s")).split("?>", 1)[1],
         shapes.ARXIV_ERROR,
         "<feed>" + "<a>" * 100_000,
         shapes.arxiv_feed(("2403.00001", "cut", "s"))[:-10],
         "<rss/>",
     ],
-    ids=["entities", "error feed", "deep", "cut", "other"],
+    ids=["outer entities", "entities", "error feed", "deep", "cut", "other"],
 )
 def test_arxiv_takes_no_entities_and_no_other_xml(web: Make, service: Service, feed: str):
     service.says(feed)
