@@ -67,11 +67,11 @@ def run(
     ``hidden``: paths that must not be readable inside; ``tick`` is called now and then with the number of answers.
     Raises :class:`CodeFailed` with the number of the row, :class:`SandboxMissing` when the sandbox does not start.
     """
-    seen = uncovered(rung, hidden)
+    seen = uncovered(rung, [*hidden, Path(os.path.expanduser("~"))])  # noqa: PTH111 - Path.home() raises without one
     if seen:
         raise SandboxMissing(
             f"{seen[0]} would be readable in the sandbox: it lies inside the folders of the system or of Python",
-            hint="put searches elsewhere: export HPC_TREX_HOME=FOLDER",
+            hint="put it elsewhere (searches: export HPC_TREX_HOME=FOLDER)",
         )
     work = Path(tempfile.mkdtemp(prefix="hpc-trex-python-"))
     try:

@@ -71,7 +71,7 @@ class Rung(NamedTuple):
 
     def mounted(self) -> list[Path]:
         """Return the folders of this machine that can be read inside."""
-        return [] if self.means == "apptainer" else [*map(Path, _SYSTEM), Path(sys.base_prefix).resolve()]
+        return [] if self.means == "apptainer" else [*map(Path, _SYSTEM), *_interpreter()[1]]
 
 
 class Finding(NamedTuple):
@@ -142,13 +142,17 @@ def _tried(rung: Rung) -> Finding:
     return Finding(rung.means, None, f"has holes: the code {holes}") if holes else Finding(rung.means, rung)
 
 
-def _python() -> tuple[str, dict[str, str]]:
-    """Return the interpreter behind a virtual environment, whose link would lead nowhere inside, and what it needs."""
+def _interpreter() -> tuple[Path, list[Path]]:
+    """Return the interpreter behind a virtual environment, whose link would lead nowhere inside, and what it needs.
+
+    Not its whole prefix: that may be somebody's home.
+    """
     prefix = Path(sys.base_prefix).resolve()
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     program = next((path for path in (prefix / "bin" / name, prefix / "bin" / "python3") if path.exists()), None)
-    own = {} if prefix.is_relative_to("/usr") else {"LD_LIBRARY_PATH": str(prefix / "lib")}
-    return str(program.resolve() if program else Path(sys.executable).resolve()), own
+    parts = [Path(base).resolve() / part for base in (prefix, sys.base_exec_prefix) for part in ("lib", "lib64")]
+    needed = [path for path in dict.fromkeys(parts) if path.is_dir() and not path.is_relative_to("/usr")]
+    return (program or Path(sys.executable)).resolve(), needed
 
 
 def _bwrap(rung: Rung, work: Path, source: str) -> list[str]:
@@ -169,18 +173,18 @@ def _bwrap(rung: Rung, work: Path, source: str) -> list[str]:
             words += ["--symlink", str(path.readlink()), folder]
         elif path.is_dir():
             words += ["--ro-bind", folder, folder]
-    prefix = Path(sys.base_prefix).resolve()
-    if not prefix.is_relative_to("/usr"):
-        words += ["--ro-bind", str(prefix), str(prefix)]
+    python, needed = _interpreter()
+    for path in [*needed, *([] if python.is_relative_to("/usr") else [python])]:
+        words += ["--ro-bind", str(path), str(path)]
     for file in _FILES:
         words += ["--ro-bind-try", file, file]
     for device in _DEVICES:
         words += ["--dev-bind", device, device]
     words += ["--bind", str(work), WORK, "--remount-ro", "/", "--chdir", WORK]
-    python, own = _python()
-    for name, value in (ENVIRONMENT | own).items():
+    libraries = {"LD_LIBRARY_PATH": ":".join(map(str, needed))} if needed else {}
+    for name, value in (ENVIRONMENT | libraries).items():
         words += ["--setenv", name, value]
-    return [*words, "--", python, *_FLAGS, source]
+    return [*words, "--", str(python), *_FLAGS, source]
 
 
 def _apptainer(rung: Rung, work: Path, source: str) -> list[str]:

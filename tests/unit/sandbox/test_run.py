@@ -318,6 +318,33 @@ def test_paths_to_hide_below_the_interpreter_are_refused() -> None:
         ran("def transform(row): return row", hidden=[Path(sys.base_prefix) / "lib" / "search"])
 
 
+def test_a_home_that_would_be_seen_is_a_reason_to_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/usr/home/somebody")
+    with pytest.raises(SandboxMissing, match="/usr/home/somebody would be readable"):
+        ran("def transform(row): return row")
+
+
+def test_a_tick_that_raises_ends_the_code() -> None:
+    def stop(answered: int) -> None:
+        raise KeyboardInterrupt
+
+    began = {process.pid for process in psutil.Process().children(recursive=True)}
+    with pytest.raises(KeyboardInterrupt):
+        ran("import time\ndef transform(row): time.sleep(60)", tick=stop)
+    assert {process.pid for process in psutil.Process().children(recursive=True)} <= began
+    assert work_folders() == []
+
+
+def test_another_program_in_the_place_of_ours_has_the_same_limits() -> None:
+    """It can read what the system has installed, and is bound as before; it gives no answer."""
+    shell = (
+        "import os\ndef transform(row):\n    os.execv('/bin/sh', ['sh', '-c', 'ls /root; (exit 3) && echo x; exit 3'])"
+    )
+    message = told(shell)
+    assert "ended with exit code" in message
+    assert "fork" in message.lower() or "permitted" in message
+
+
 def test_nothing_is_left_when_the_job_itself_is_killed(tmp_path: Path) -> None:
     program = (
         "from hpc_trex.sandbox import *\nprint('here', flush=True)\n"

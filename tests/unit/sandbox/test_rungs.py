@@ -88,8 +88,27 @@ def test_apptainer_is_asked_for_everything_to_be_kept_out(tmp_path: Path) -> Non
     assert words[-1] == "SOURCE"
 
 
+def test_of_a_prefix_that_is_somebodys_home_only_the_libraries_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(Path(sys.base_prefix) / "bin", home / "bin", symlinks=True)
+    for folder in ("lib", ".ssh"):
+        (home / folder).mkdir()
+    for base in ("base_prefix", "base_exec_prefix"):
+        monkeypatch.setattr(sys, base, str(home))
+    rung = Rung("bwrap", "bwrap")
+    assert [path for path in rung.mounted() if path.is_relative_to(home)] == [home / "lib"]
+    words = rung.command(tmp_path / "work", "SOURCE")
+    bound = {words[place + 1] for place, word in enumerate(words) if word in ("--ro-bind", "--bind")}
+    assert {path for path in bound if path.startswith(str(home))} == {
+        str(home / "lib"),
+        words[words.index("--") + 1],
+    }
+
+
 def test_what_lies_inside_the_interpreters_folder_would_be_seen(tmp_path: Path) -> None:
     rung = Rung("bwrap", shutil.which("bwrap") or "")
-    inside = Path(sys.base_prefix) / "searches" / "one"
+    inside = Path(sys.base_prefix) / "lib" / "searches" / "one"
     assert uncovered(rung, [tmp_path, inside]) == [inside]
     assert uncovered(rung, [Path("/usr/share/searches")]) != []
