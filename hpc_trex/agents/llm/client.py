@@ -185,7 +185,7 @@ def _record(
         schema_name=schema_name(answer),
         rung=inquiry.form.rung,
         replies=tuple(endpoint.hide(text) for text in inquiry.replies),
-        value=each_text(value, endpoint.hide),
+        value=value,
         error=endpoint.hide(error),
         usage=inquiry.usage,
         digest=digest(list(question.messages)),

@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from hpc_trex.agents.llm import ladder
-from hpc_trex.agents.llm.endpoint import Endpoint
+from hpc_trex.agents.llm.endpoint import Endpoint, each_text
 from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmUnavailable
 from hpc_trex.agents.llm.extract import objects
 from hpc_trex.agents.llm.ladder import TOOL, Form
@@ -105,8 +105,9 @@ class Inquiry(Generic[M]):
         problem = ""
         for text in (reply.arguments, reply.text, "" if reply.text or reply.arguments else reply.thought):
             for found in objects(text):
+                plain = each_text(found, self.means.endpoint.hide)  # JSON's escapes hide a key from the first look
                 try:
-                    return self.answer.model_validate_json(json.dumps(found))
+                    return self.answer.model_validate_json(json.dumps(plain))
                 except ValidationError as error:
                     problem = problem or told(error)
         if reply.finish == "length":
@@ -138,7 +139,9 @@ class Inquiry(Generic[M]):
             "empty": "the account has no money left: top it up, then: hpc-trex resume",
             "stopped": "hpc-trex resume",
         }
-        hint = hints.get(trouble.fate, "see whether the server works (hpc-trex doctor --llm-base-url URL --llm-model NAME)")
+        hint = hints.get(
+            trouble.fate, "see whether the server works (hpc-trex doctor --llm-base-url URL --llm-model NAME)"
+        )
         return LlmUnavailable(f"{where}: {trouble.words}", hint=hint, retry_after=trouble.retry_after)
 
 

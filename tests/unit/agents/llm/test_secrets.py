@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import traceback
 
@@ -24,6 +25,7 @@ TROUBLE = {
     "bad answer": Good(f"I saw {KEY}"),
     "wrong tool": Good(GOOD, tool=KEY),
     "refusal": Good("", refusal=f"not with {KEY}"),
+    "key in escapes": Good(json.dumps(GOOD).replace("few rows", "".join(f"\\u{ord(sign):04x}" for sign in KEY))),
     "good answer": Good(GOOD | {"why": f"because {KEY}"}),
 }
 
