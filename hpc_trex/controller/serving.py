@@ -53,6 +53,7 @@ from hpc_trex.tree.servers import last_server, live_server
 #: So many servers in a row that ended by themselves, and not because of idleness or time, are not followed by another.
 FAILURES = 3
 PAUSE_SECONDS = 10.0
+ENDED_HERE = "ended by the controller"
 #: Failures of a server that another one would repeat.
 _ITS_OWN = (FailureClass.ENVIRONMENT, FailureClass.CONFIG, FailureClass.OOM, FailureClass.TIMEOUT)
 _TAIL_BYTES = 4000
@@ -151,7 +152,7 @@ class ServedModel:
         the server ends by itself, because nobody needs it.
         """
         live = live_server(self._work.store)
-        if live is None or self._take_result(live, counts=False):
+        if live is None or self._take_result(live):
             return
         reach("server/stop", live.token)
         try:
@@ -159,8 +160,8 @@ class ServedModel:
         except CancelUnavailable as error:
             self._work.say(f"the language model's server could not be ended: {error.message}")
             return
-        if not self._take_result(live, counts=False):
-            self._end(live, "ended by the controller", FailureClass.CANCELLED)
+        if not self._take_result(live, instead=ENDED_HERE):
+            self._end(live, ENDED_HERE, FailureClass.CANCELLED)
 
     # ---- starting -------------------------------------------------------------------------------------------------
 
@@ -267,16 +268,16 @@ class ServedModel:
             return
         self._lost(live, status)
 
-    def _take_result(self, live: ServerView, *, counts: bool = True) -> bool:
-        """Record the end that the job itself wrote, if it did. ``counts``: a failure bears on further servers."""
+    def _take_result(self, live: ServerView, *, instead: str = "") -> bool:
+        """Record the end that the job itself wrote, if it did; ``instead``: the words for an end that we have brought about."""
         result = read_record(self._paths(live).result, JobResult)
         if result is None or result.token != live.token:
             return False
         charge = charges.of_result(self._as_attempt(live), result)
-        self._record_end(live, result.message, charge)
+        self._record_end(live, instead or result.message, charge)
         if result.state == "succeeded":
             self._failures = 0
-        elif counts:
+        elif not instead:
             self._count_failure(live, result.failure, result.message)
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib.util
 import os
+import re
 import shutil
 import socket
 import sys
@@ -15,6 +16,8 @@ from hpc_trex.errors import UsageProblem
 from hpc_trex.models import ServeSpec
 
 _ANSWER_SECONDS = 5.0
+#: A word may hold other braces: JSON is a usual option of servers.
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class Server(NamedTuple):
@@ -59,13 +62,13 @@ def server_for(spec: ServeSpec, port: int) -> Server:
 
 def _own(spec: ServeSpec, host: str, port: int) -> list[str]:
     given = {"model": spec.model_path, "name": spec.name, "host": host, "port": str(port), "key_file": spec.key_file}
-    try:
-        return [word.format_map(given) for word in spec.command]
-    except (KeyError, ValueError, IndexError) as error:
+    strange = [name for word in spec.command for name in _PLACEHOLDER.findall(word) if name not in given]
+    if strange:
         raise UsageProblem(
-            f"serve.command has a placeholder that is none: {error}",
+            f"serve.command has a placeholder that is none: {{{strange[0]}}}",
             hint=f"there are {', '.join('{' + name + '}' for name in given)}",
-        ) from error
+        )
+    return [_PLACEHOLDER.sub(lambda found: given[found[1]], word) for word in spec.command]
 
 
 def _program(name: str) -> str | None:
