@@ -12,6 +12,7 @@ from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.files import user_name
 from hpc_trex.models import GateName, GateView, NodeState, RoundPlan, SearchState
 from hpc_trex.report.difference import describe_recipe, telling
+from hpc_trex.report.gates import waits_words
 from hpc_trex.tree.events import GateAsked, GateDecided
 from hpc_trex.tree.gates import gates, last_gate, open_gate, plan_identity
 
@@ -87,9 +88,7 @@ def waiting_gate(view: GateView | None, node: int) -> GateView:
     if view is None:
         raise NotFound("nothing waits for a person in this search", hint="hpc-trex status says what it does")
     if view.node != node:
-        raise NotFound(
-            f"nothing waits for a person at node {node}", hint=f"{view.gate} of node {view.node} does: {view.node}"
-        )
+        raise NotFound(f"nothing waits for a person at node {node}", hint=f"what waits is {waits_words(view)}")
     return view
 
 
