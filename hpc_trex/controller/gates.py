@@ -11,6 +11,7 @@ from hpc_trex.controller.requests import Request
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.files import user_name
 from hpc_trex.models import GateName, GateView, NodeState, RoundPlan, SearchState
+from hpc_trex.models.operators import Python
 from hpc_trex.report.difference import describe_recipe, telling
 from hpc_trex.report.gates import waits_words
 from hpc_trex.tree.events import GateAsked, GateDecided
@@ -77,6 +78,9 @@ def plan_text(gate: GateName, plan: RoundPlan) -> str:
     lines = [plan.hypothesis, *([f"Expected: {plan.expected_effect}"] if plan.expected_effect else [])]
     if gate == "data":
         lines += ["Data recipe:", *(f"  {step}" for step in describe_recipe(plan.data))]
+        for step in plan.data.resolved().steps:
+            if isinstance(step, Python):
+                lines += ["Code:", *(f"  {line}" for line in step.code.splitlines())]
         for number, trial in enumerate(plan.trials, 1):
             settings = ", ".join(f"{name} {value}" for name, value in telling(trial.train).items())
             lines.append(f"Trial {number}{f' ({trial.label})' if trial.label else ''}: {settings}")

@@ -15,7 +15,7 @@ def waits_words(view: GateView) -> str:
 def waiting_text(view: GateView) -> str:
     """Return what waits, with the text that is to be judged."""
     parent = "" if view.parent is None else f" (from node {view.parent})"
-    judged = [f"  {line}" for line in view.text.splitlines()]
+    judged = _lines(view.text)
     answers = f"  hpc-trex approve {view.node}, or hpc-trex reject {view.node}; --note TEXT reaches the Researcher"
     return "\n".join([f"waits for you: {view.gate} of node {view.node}{parent}", *judged, answers])
 
@@ -25,9 +25,13 @@ def decided_text(view: GateView) -> str:
     said = "approved" if view.approved else "rejected"
     by = f" by {view.user}" if view.user else ""
     note = f": {view.note}" if view.note else ""
-    return "\n".join(
-        [f"{view.gate} {said}{by}, {view.decided_at}{note}", *(f"  {line}" for line in view.text.splitlines())]
-    )
+    return "\n".join([f"{view.gate} {said}{by}, {view.decided_at}{note}", *_lines(view.text)])
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text that a language model may have written: nothing in it steers the terminal."""
+    clean = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    return [f"  {line}" for line in clean.split("\n")]
 
 
 def gates_text(views: Sequence[GateView]) -> str:

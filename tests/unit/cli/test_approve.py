@@ -12,6 +12,8 @@ from hpc_trex.controller import Controller, loop
 from hpc_trex.controller.requests import Request, place, waiting
 from hpc_trex.launch import LaunchOptions, create_search, plan_launch
 from hpc_trex.layout import SearchPaths
+from hpc_trex.models import GateView
+from hpc_trex.report.gates import gates_text, waiting_text
 from hpc_trex.searches import find_search
 from hpc_trex.tree.gates import gates, open_gate
 from hpc_trex.tree.store import Store
@@ -56,6 +58,12 @@ def test_status_tree_and_show_say_what_waits_and_how_to_answer(trex: Trex, gated
     assert (waits["gate"], waits["node"], waits["approved"]) == ("data", 1, None)
     assert read_json(trex("tree", "--json"))["waits_for"] == waits
     assert read_json(trex("show", "1", "--json"))["gates"] == [waits]
+
+
+def test_what_a_model_wrote_does_not_steer_the_terminal() -> None:
+    view = GateView(node=1, gate="strategy", number=1, text="all\x1b[2J\r\x9b1mgood\n\tsecond line")
+    for shown in (waiting_text(view), gates_text([view.model_copy(update={"approved": True})])):
+        assert "  all\\x1b[2J\\r\\x9b1mgood\n  \tsecond line" in shown
 
 
 def test_a_round_that_nobody_designs_is_still_not_found(trex: Trex, gated: SearchPaths) -> None:

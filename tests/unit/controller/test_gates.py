@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpc_trex.controller import Controller
+from hpc_trex.controller.gates import plan_text
 from hpc_trex.controller.requests import Request, place, waiting
 from hpc_trex.errors import NotFound, UsageProblem
-from hpc_trex.models import GATES, JobKind, NodeState, SearchState
+from hpc_trex.models import GATES, DataRecipe, JobKind, NodeState, RoundPlan, SearchState, TrialPlan
+from hpc_trex.models.operators import Load, Python
 from hpc_trex.tree.check import check
 from hpc_trex.tree.events import GateAsked, GateDecided
 from hpc_trex.tree.gates import gates, open_gate, person_time
@@ -236,6 +238,15 @@ def test_the_time_of_a_person_is_what_lies_between_question_and_answer_in_the_lo
         assert person_time(controller.store).model_dump() == {
             "seconds": 720.0, "decisions": 1, "by_gate": {"strategy": 720.0},
         }  # fmt: skip
+
+
+def test_the_code_of_a_data_step_is_shown_to_the_person_who_judges_it():
+    code = "def transform(row):\n    return row"
+    plan = RoundPlan(
+        hypothesis="h", data=DataRecipe(steps=(Load(source="crowd"), Python(code=code))), trials=(TrialPlan(),)
+    )
+    assert "  def transform(row):\n      return row" in plan_text("data", plan)
+    assert "transform" not in plan_text("strategy", plan)
 
 
 def test_a_controller_that_died_proposes_nothing_anew_while_a_plan_waits_and_when_it_was_approved(
