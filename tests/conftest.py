@@ -20,6 +20,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPC_TREX_CACHE", str(folder))
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("HPC_TREX_OFFLINE", "1")  # no test asks a service of the outside
         # No test reads or fills the developer's knowledge base, and none that of another test.
         patch.setenv("HPC_TREX_KNOWLEDGE", "off")
         patch.setenv("XDG_DATA_HOME", str(folder / "data"))

@@ -22,6 +22,7 @@ LLM_OPTIONS = {
     "llm_tokens": "tokens_cap",
     "llm_money": "money_cap",
     "llm_review": "review",
+    "llm_research": "research",
     "llm_price_in": "price_in",
     "llm_price_out": "price_out",
 }
@@ -60,6 +61,7 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
 @click.option("--llm-key-file", type=click.Path(dir_okay=False), help="File with the key; default: OPENAI_API_KEY.")
 @click.option("--llm-tokens", type=COUNT, help="Cap on tokens in and out.")
 @click.option("--llm-money", type=AMOUNT, help="Cap on money; needs both prices.")
+@click.option("--llm-research/--no-llm-research", default=None, help="Look up literature and data.  [default: yes]")
 @click.option("--llm-review/--no-llm-review", default=None, help="Second opinion on each plan.  [default: yes]")
 @click.option("--llm-price-in", type=click.FloatRange(min=0), help="Money per million tokens of a question.")
 @click.option("--llm-price-out", type=click.FloatRange(min=0), help="Money per million tokens of an answer.")

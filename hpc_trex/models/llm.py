@@ -31,6 +31,8 @@ class LlmSettings(Record):
     temperature: float | None = Field(default=None, ge=0, le=2)
     review: bool = True
     """A second opinion of the model on every plan that the rules accept."""
+    research: bool = True
+    """Ask literature and data sources once, after the brief, with queries that the model writes."""
     deadline_seconds: float = Field(default=300.0, gt=0)
     """Of one request from its first byte to its last, whatever the server trickles."""
     tokens_cap: int | None = Field(default=None, ge=1)

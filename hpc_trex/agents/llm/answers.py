@@ -49,6 +49,8 @@ class Brief(Record):
     """What each training source is good for, and what is wrong with it, as far as it shows."""
     priorities: tuple[ShortText, ...] = Field(min_length=1, max_length=8)
     """What to try, the most promising first, within the operators and training fields."""
+    queries: tuple[ShortText, ...] = Field(default=(), max_length=6)
+    """What to look up in literature, data sets and models: a few technical keywords each; none of the rows' own words."""
 
 
 class Direction(Record):

@@ -10,10 +10,7 @@ reading of a round stands below the model's in every report.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Container, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -30,7 +27,8 @@ from hpc_trex.agents.llm.answers import (
     to_insights,
     to_plan,
 )
-from hpc_trex.agents.llm.client import LlmClient, Question
+from hpc_trex.agents.llm.asking import Questions
+from hpc_trex.agents.llm.client import LlmClient
 from hpc_trex.agents.llm.context import (
     Message,
     brief_messages,
@@ -40,6 +38,8 @@ from hpc_trex.agents.llm.context import (
     revise_messages,
 )
 from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached, LlmUnavailable
+from hpc_trex.agents.llm.evidence import Evidence, part
+from hpc_trex.agents.llm.fit import Part
 from hpc_trex.agents.llm.keys import read_key, served_key
 from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.agents.llm.served import Served
@@ -49,15 +49,13 @@ from hpc_trex.agents.reviewer import review
 from hpc_trex.errors import CredentialsMissing, UsageProblem
 from hpc_trex.files import write_atomic
 from hpc_trex.layout import SearchPaths
-from hpc_trex.models import LlmCall, LlmSettings, NodeState, RoundPlan, SearchConfig, digest
+from hpc_trex.models import LlmCall, NodeState, RoundPlan, SearchConfig, digest
 
 M = TypeVar("M", bound=BaseModel)
 
 RESEARCHER, REVIEWER = "researcher", "reviewer"
 #: A plan may be revised so often; then the playbook's is taken.
 REVISIONS = 2
-#: How a question can end that leaves the rules to do the work.
-_NO_ANSWER = (LlmBadAnswer, LlmBudgetReached, LlmUnavailable, CredentialsMissing)
 
 
 class LlmResearcher:
@@ -75,15 +73,12 @@ class LlmResearcher:
         self.settings = config.llm
         self.ledger = Ledger(paths.llm)
         key = served_key(paths) if config.llm.served and client is None else None
-        self.client = client or LlmClient(config.llm, self.ledger, key=key or read_key(config.llm))
-        self.server: Served | None = None
-        """The model is served by a job of the search; the controller sets it."""
+        asked = client or LlmClient(config.llm, self.ledger, key=key or read_key(config.llm))
+        self.questions = Questions(config.llm, asked, self.ledger)
         self.rules = PlaybookResearcher()
-        self._asking: dict[str, Future[BaseModel]] = {}
-        self._ended: list[int] | None = None
-        """Nodes with calls that came to an end since they were booked; None: all that lie on disk are to be booked."""
         self._read: dict[int, tuple[Diagnosis, list[Sample]]] = {}
         """What the rules say of rounds that the model still reads, with their bad cases."""
+        self._evidence = Evidence(paths.llm / "research.txt")
         self._trouble: Exception | None = None
         """Why there is no brief yet."""
 
@@ -92,7 +87,16 @@ class LlmResearcher:
     @property
     def thinking(self) -> bool:
         """Whether a question is under way, or an answer is there that nobody has fetched."""
-        return bool(self._asking)
+        return self.questions.open or self._evidence.under_way
+
+    @property
+    def server(self) -> Served | None:
+        """The job of the search that serves the model, where one does; the controller sets it."""
+        return self.questions.server
+
+    @server.setter
+    def server(self, served: Served | None) -> None:
+        self.questions.server = served
 
     def begun(self, view: TreeView) -> int | None:
         """Return the parent of the next round, where its design has begun."""
@@ -128,12 +132,20 @@ class LlmResearcher:
     def _designed(self, view: TreeView, parent: int, node: int) -> RoundPlan:
         budget = self.settings.context_tokens
         brief = self._brief(view)
+        found = self._evidence_on(view)
         notes = people.notes_of(view)
-        direction, again = self._direction(view, parent, node, brief, notes)
+        direction, again = self._direction(view, parent, node, brief, found, notes)
 
         def asks_plan() -> list[Message]:
             return design_messages(
-                view, parent, settings_budget=budget, stage="plan", brief=brief, direction=direction, notes=notes
+                view,
+                parent,
+                settings_budget=budget,
+                stage="plan",
+                brief=brief,
+                direction=direction,
+                extra=found,
+                notes=notes,
             )
 
         refusals: list[str] = []
@@ -149,7 +161,22 @@ class LlmResearcher:
             asks = self._asks_again(node, name, answer, refusals)
         raise LlmBadAnswer(f"{REVISIONS + 1} plans in a row were refused, the last one because: {'; '.join(refusals)}")
 
-    def _direction(self, view: TreeView, parent: int, node: int, brief: str, notes: list[str]) -> tuple[str, str]:
+    def _evidence_on(self, view: TreeView) -> list[Part]:
+        """Return what literature and data sources say. Raises StillThinking while they are asked."""
+        brief = self.ledger.find(f"node-0000/{_brief_name(view)}")
+        if brief is None or not self.settings.research:
+            return []
+        queries = Brief.model_validate(brief.value).queries
+        if not queries:
+            return []
+        text = self._evidence.text(queries, view.task, view.config.profile)
+        if text is None:
+            raise StillThinking
+        return part(text)
+
+    def _direction(
+        self, view: TreeView, parent: int, node: int, brief: str, found: list[Part], notes: list[str]
+    ) -> tuple[str, str]:
         """Return the direction of a round, and how the names of its plans begin: ``2-`` where a person rejected the first.
 
         Raises AwaitsApproval while a person has not approved it.
@@ -158,7 +185,14 @@ class LlmResearcher:
         def asks() -> list[Message]:
             budget = self.settings.context_tokens
             return design_messages(
-                view, parent, settings_budget=budget, stage="direction", brief=brief, direction=None, notes=notes
+                view,
+                parent,
+                settings_budget=budget,
+                stage="direction",
+                brief=brief,
+                direction=None,
+                extra=found,
+                notes=notes,
             )
 
         asked = people.directions(view, node)
@@ -264,76 +298,23 @@ class LlmResearcher:
         self, node: int, name: str, role: str, answer: type[M], messages: Callable[[], Sequence[dict[str, Any]]]
     ) -> M:
         """Return the recorded answer to a question, or begin to ask it. Raises StillThinking meanwhile."""
-        call = f"node-{node:04d}/{name}"
-        asked = self._asking.get(call)
-        if asked is None:
-            found = self.ledger.find(call)
-            if found is not None:
-                return answer.model_validate(found.value)
-            settings = self._settings()
-            self._begin(Question(call, role, node, messages()), answer, settings)
-            raise StillThinking
-        if not asked.done():
-            raise StillThinking
-        del self._asking[call]
-        if self._ended is not None:
-            self._ended.append(node)
-        try:
-            given = asked.result()
-        except LlmUnavailable as error:
-            if self.server is not None and self.server.lost():
-                raise StillThinking from error  # another server is started, and asked again
-            raise
-        assert isinstance(given, answer)
-        return given
+        return self.questions.answer(node, name, role, answer, messages)
 
     @property
     def asking(self) -> bool:
         """Whether a question is under way."""
-        return any(not future.done() for future in self._asking.values())
-
-    def _settings(self) -> LlmSettings:
-        """Return where to ask. Raises StillThinking while the search's own server starts."""
-        settings = self.settings if self.server is None else self.server.settings()
-        if settings is None:
-            raise StillThinking
-        return settings
-
-    def _begin(self, question: Question, answer: type[BaseModel], settings: LlmSettings) -> None:
-        """Ask in a thread that does not keep the process: what it has not recorded when that ends is asked again."""
-        future: Future[BaseModel] = Future()
-
-        def run() -> None:
-            try:
-                future.set_result(self.client.ask(question, answer, settings=settings).value)
-            except BaseException as error:  # noqa: BLE001 # it is raised in the thread that fetches the answer
-                future.set_exception(error)
-
-        self._asking[question.call] = future
-        threading.Thread(target=run, name=question.call, daemon=True).start()
+        return self.questions.asking
 
     def wait(self, seconds: float) -> None:
         """Sleep so long, or until an answer has come in."""
-        under_way = [asked for asked in self._asking.values() if not asked.done()]
-        if under_way:
-            wait(under_way, timeout=seconds, return_when=FIRST_COMPLETED)
+        if self.questions.asking or not self._evidence.under_way:
+            self.questions.wait(seconds)
         else:
-            time.sleep(seconds)
+            self._evidence.wait(seconds)
 
     def new_calls(self, known: Container[str]) -> list[LlmCall]:
         """Return the calls that came to an end and whose names are not known; a failed one is named as its file."""
-        nodes: Iterable[int | None] = [None] if self._ended is None else sorted(set(self._ended))
-        self._ended = []
-        found: list[LlmCall] = []
-        for node in nodes:
-            failures: dict[str, int] = {}
-            for call in self.ledger.calls(node):
-                if call.value is None:
-                    failures[call.call] = failures.get(call.call, 0) + 1
-                    call = call.model_copy(update={"call": f"{call.call}.failed-{failures[call.call]}"})  # noqa: PLW2901
-                if call.call not in known:
-                    found.append(call)
-        return found
+        return self.questions.new_calls(known)
 
 
 def _brief_name(view: TreeView) -> str:

@@ -1,0 +1,114 @@
+"""Questions beside the tick: asked in threads, known by their names, and given their recorded answers (decision 0015)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Container, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from hpc_trex.agents.llm.client import LlmClient, Question
+from hpc_trex.agents.llm.errors import LlmUnavailable
+from hpc_trex.agents.llm.ledger import Ledger
+from hpc_trex.agents.llm.served import Served
+from hpc_trex.agents.protocol import StillThinking
+from hpc_trex.models import LlmCall, LlmSettings
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Questions:
+    """The questions of one search. Called from the controller's thread only."""
+
+    def __init__(self, settings: LlmSettings, client: LlmClient, ledger: Ledger) -> None:
+        self._settings = settings
+        self._client = client
+        self._ledger = ledger
+        self.server: Served | None = None
+        """The model is served by a job of the search; the controller sets it."""
+        self._asking: dict[str, Future[BaseModel]] = {}
+        self._ended: list[int] | None = None
+        """Nodes with calls that came to an end since they were booked; None: all that lie on disk are to be booked."""
+
+    @property
+    def open(self) -> bool:
+        """Whether a question is under way, or an answer is there that nobody has fetched."""
+        return bool(self._asking)
+
+    def answer(
+        self, node: int, name: str, role: str, answer: type[M], messages: Callable[[], Sequence[dict[str, Any]]]
+    ) -> M:
+        """Return the recorded answer to a question, or begin to ask it. Raises StillThinking meanwhile."""
+        call = f"node-{node:04d}/{name}"
+        asked = self._asking.get(call)
+        if asked is None:
+            found = self._ledger.find(call)
+            if found is not None:
+                return answer.model_validate(found.value)
+            settings = self._endpoint()
+            self._begin(Question(call, role, node, messages()), answer, settings)
+            raise StillThinking
+        if not asked.done():
+            raise StillThinking
+        del self._asking[call]
+        if self._ended is not None:
+            self._ended.append(node)
+        try:
+            given = asked.result()
+        except LlmUnavailable as error:
+            if self.server is not None and self.server.lost():
+                raise StillThinking from error  # another server is started, and asked again
+            raise
+        assert isinstance(given, answer)
+        return given
+
+    @property
+    def asking(self) -> bool:
+        """Whether a question is under way."""
+        return any(not future.done() for future in self._asking.values())
+
+    def _endpoint(self) -> LlmSettings:
+        """Return where to ask. Raises StillThinking while the search's own server starts."""
+        settings = self._settings if self.server is None else self.server.settings()
+        if settings is None:
+            raise StillThinking
+        return settings
+
+    def _begin(self, question: Question, answer: type[BaseModel], settings: LlmSettings) -> None:
+        """Ask in a thread that does not keep the process: what it has not recorded when that ends is asked again."""
+        future: Future[BaseModel] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(self._client.ask(question, answer, settings=settings).value)
+            except BaseException as error:  # noqa: BLE001 # it is raised in the thread that fetches the answer
+                future.set_exception(error)
+
+        self._asking[question.call] = future
+        threading.Thread(target=run, name=question.call, daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep so long, or until an answer has come in."""
+        under_way = [asked for asked in self._asking.values() if not asked.done()]
+        if under_way:
+            wait(under_way, timeout=seconds, return_when=FIRST_COMPLETED)
+        else:
+            time.sleep(seconds)
+
+    def new_calls(self, known: Container[str]) -> list[LlmCall]:
+        """Return the calls that came to an end and whose names are not known; a failed one is named as its file."""
+        nodes: Iterable[int | None] = [None] if self._ended is None else sorted(set(self._ended))
+        self._ended = []
+        found: list[LlmCall] = []
+        for node in nodes:
+            failures: dict[str, int] = {}
+            for call in self._ledger.calls(node):
+                if call.value is None:
+                    failures[call.call] = failures.get(call.call, 0) + 1
+                    call = call.model_copy(update={"call": f"{call.call}.failed-{failures[call.call]}"})  # noqa: PLW2901
+                if call.call not in known:
+                    found.append(call)
+        return found
