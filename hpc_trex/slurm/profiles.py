@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from hpc_trex.errors import NotFound, UsageProblem
-from hpc_trex.models import Profile, Resources
+from hpc_trex.models import Container, Profile, Resources, Serving
 from hpc_trex.site import site_files
 from hpc_trex.slurm.environment import is_secret
 from hpc_trex.slurm.scheduler import Scheduler
@@ -81,7 +81,9 @@ def _problem(path: Path, error: ValidationError) -> UsageProblem:
 
 
 def _model_of(place: tuple[Any, ...]) -> type[BaseModel]:
-    return Resources if len(place) > 1 else Profile
+    if len(place) < 2:
+        return Profile
+    return {"serve": Serving, "container": Container}.get(str(place[0]), Resources)
 
 
 def _slurm(profile: Profile) -> Scheduler:
