@@ -81,6 +81,11 @@ def run(
         _remove(work)
 
 
+def program() -> str:
+    """Return the text of the program that runs inside."""
+    return Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
+
+
 class _Session:
     """The process, its three pipes and what has come out of them."""
 
@@ -101,7 +106,7 @@ class _Session:
         self._began = time.monotonic()
 
     def __enter__(self) -> _Session:
-        source = Path(__file__).with_name("inside.py").read_text(encoding="utf-8")
+        source = program()
         try:
             # The launcher itself gets no variable of ours either: it has none to leak.
             self._process = subprocess.Popen(

@@ -13,8 +13,9 @@ from hpc_trex.sandbox.errors import CodeFailed, SandboxMissing
 
 Means = Literal["bwrap", "apptainer"]
 
-#: The folder for temporary files, as the code sees it; its only one that can be written, its home too.
-WORK = "/work"
+#: The folder for temporary files, as the code sees it; its only one that can be written, its home too. A name that no
+#: site has: on /work, where many keep Python itself, it would lie over the interpreter.
+WORK = "/sandbox"
 #: All that the interpreter is told. ``-I`` would ignore the hash seed, so the single flags are used.
 ENVIRONMENT = {
     "HOME": WORK,

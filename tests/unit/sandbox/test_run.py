@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -87,8 +88,8 @@ def test_files_outside_cannot_be_seen(tmp_path: Path) -> None:
         Path("/etc/passwd"),
     ):
         assert result(f"return os.path.exists({str(path)!r})") is False, path
-    assert result("return sorted(os.listdir('/work'))") == []
-    assert result("return os.getcwd(), os.path.expanduser('~')") == ["/work", "/work"]
+    assert result("return sorted(os.listdir('/sandbox'))") == []
+    assert result("return os.getcwd(), os.path.expanduser('~')") == ["/sandbox", "/sandbox"]
 
 
 def test_the_home_holds_nothing_but_the_way_to_the_interpreter() -> None:
@@ -109,9 +110,9 @@ def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_the_work_folder_can_be_written() -> None:
-    body = "import sys\nfound = []\nfor folder in ('/', '/usr', '/dev', '/dev/shm', '/tmp', '/etc', '/root', sys.base_prefix, '/work'):\n"
+    body = "import sys\nfound = []\nfor folder in ('/', '/usr', '/dev', '/dev/shm', '/tmp', '/etc', '/root', sys.base_prefix, '/sandbox'):\n"
     body += "    try:\n        open(folder + '/x', 'w').close(); found.append(folder)\n    except OSError:\n        pass\nreturn found"
-    assert result(body) == ["/work"]
+    assert result(body) == ["/sandbox"]
 
 
 def test_no_other_process_is_seen_or_signalled() -> None:
@@ -178,6 +179,20 @@ def test_a_fork_bomb_makes_no_process_at_all() -> None:
     code = "import os\ndef transform(row):\n    while True:\n        try: os.fork()\n        except OSError: pass\n"
     assert "ran longer than" in told(code, limits=QUICK._replace(seconds=1))
     assert len(psutil.pids()) < before + 20
+
+
+def test_where_calls_cannot_be_filtered_the_watch_ends_code_that_starts_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As root the kernel's limit on processes does not count either: nothing but the watch is left."""
+    module = importlib.import_module("hpc_trex.sandbox.run")
+    text = module.program().replace("platform.machine()", "'vax'")
+    monkeypatch.setattr(module, "program", lambda: text)
+    assert ran("def transform(row): return row").walls == {"calls": False}
+    code = "import os, time\ndef transform(row):\n    for n in range(30):\n        if os.fork() == 0: time.sleep(60)\n    time.sleep(60)"
+    message = told(code)
+    assert "started processes" in message or "Resource temporarily unavailable" in message
+    assert not [one for one in psutil.Process().children(recursive=True) if one.is_running() and one.name() == "bwrap"]
 
 
 def test_a_memory_hog_is_stopped() -> None:

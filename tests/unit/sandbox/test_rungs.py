@@ -84,7 +84,7 @@ def test_apptainer_is_asked_for_everything_to_be_kept_out(tmp_path: Path) -> Non
     for option in ("--containall", "--no-home", "--cleanenv", "--net"):
         assert option in words
     assert words[words.index("--network") + 1] == "none"
-    assert [words[place + 1] for place, word in enumerate(words) if word == "--bind"] == [f"{tmp_path}:/work"]
+    assert [words[place + 1] for place, word in enumerate(words) if word == "--bind"] == [f"{tmp_path}:/sandbox"]
     assert words[-1] == "SOURCE"
 
 
