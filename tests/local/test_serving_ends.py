@@ -114,6 +114,20 @@ def test_a_server_that_vanished_is_followed_by_another(search):
     assert check(paths) == []
 
 
+def test_a_question_over_which_the_server_dies_is_asked_of_the_next_one(search, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpc_trex.agents.llm.client.Pace", lambda: QUICK._replace(tries=1))
+    words = "one two three"
+    brief = dict.fromkeys(("analysis", "asked", "lacking", "metric", "data"), words) | {"priorities": [words]}
+    paths = search(scripted(json.dumps(brief), str(tmp_path / "died")), max_nodes=0)
+    with Controller(paths) as controller:
+        state = controller.run(lambda report: None)
+    assert state is SearchState.DONE
+    assert number(paths) == 2
+    found = Ledger(paths.llm).find("node-0000/brief")
+    assert found is not None
+    assert check(paths) == []
+
+
 def test_a_server_that_cannot_start_pauses_the_search_with_the_end_of_its_log(search):
     paths = search([sys.executable, "-c", "raise SystemExit('no such weights')"])
     said: list[str] = []
