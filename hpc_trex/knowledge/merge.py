@@ -63,15 +63,30 @@ def _model_likeness(search: Remembered, target: Target) -> float:
 def merge(searches: Iterable[Remembered], target: Target | None = None) -> list[Lesson]:
     """Return what is known of each move, what is most use first. Searches that do not fit the target are left out."""
     found: dict[tuple[bool, str], list[tuple[Evidence, Finding]]] = defaultdict(list)
+    seen: set[tuple[object, ...]] = set()
     for search in sorted({one.uid: one for one in searches}.values(), key=lambda one: (one.ended, one.uid)):
         if not fits(search, target):
             continue
         alike = likeness(search, target)
         for finding in search.findings:
+            same = _experiment(search, finding)
+            if same in seen:
+                continue
+            seen.add(same)
             key = (finding.verdict == "told", finding.move or finding.text)
             found[key].append((_evidence(search, finding, alike), finding))
     lessons = [_lesson(found[key]) for key in sorted(found)]
     return sorted(lessons, key=lambda one: (ORDER[one.verdict], -round(one.weight, 6), one.move, one.text))
+
+
+def _experiment(search: Remembered, finding: Finding) -> tuple[object, ...]:
+    """Return what is equal for two runs of one experiment: trainings are repeatable, so a search that was launched again
+    with the same seed comes to the same figures to the last digit, and is no second piece of evidence.
+    """
+    if finding.effect is None or search.best is None:
+        return (search.uid, finding.verdict, finding.move, finding.text)
+    figures = (search.baseline, search.best, search.noise, finding.effect, finding.pairs, finding.failed)
+    return (search.task_digest, search.model_digest, finding.move, *figures)
 
 
 def _evidence(search: Remembered, finding: Finding, alike: float) -> Evidence:

@@ -50,6 +50,7 @@ def searches(draw: st.DrawFn) -> list[Remembered]:
             tags=draw(st.sampled_from([(), ("classification",)])),
             model=draw(st.sampled_from(["m/One-1B", "m/Other-70B"])),
             size=draw(st.sampled_from(["1B to 4B", "50B and more", "unknown"])),
+            best=draw(st.sampled_from([None, 0.5, 0.6])),
         )
         for number in range(draw(st.integers(0, 6)))
     ]
@@ -112,6 +113,13 @@ def test_the_mean_is_over_all_searches_also_those_within_the_noise() -> None:
     assert (lesson.verdict, lesson.searches, lesson.rounds) == ("gain", 3, 6)
     assert lesson.effect == pytest.approx(0.1)
     assert lesson.in_noise == pytest.approx(5.0)
+
+
+def test_a_search_that_was_launched_again_with_the_same_seed_is_no_second_piece_of_evidence() -> None:
+    figures = {"baseline": 0.28, "best": 0.71, "noise": 0.0206}
+    again = [remembered(uid, finding(effect=0.14416), **figures) for uid in "ab"]
+    other = remembered("c", finding(effect=0.14416), **figures | {"best": 0.7})
+    assert [merge([*again, other])[0].searches, merge(again)[0].searches, merge(again[1:])[0].searches] == [2, 1, 1]
 
 
 def test_more_pairs_and_more_likeness_weigh_more() -> None:
