@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpc_trex.models import JobKind, JobResult, NodeState, SearchState, TrialState
 from hpc_trex.tree import events as ev
+from hpc_trex.tree.calls import record_call
 from hpc_trex.tree.gates import ask_gate, decide_gate, forgive
 from hpc_trex.tree.reopen import reopen_node, reopen_trial
 from hpc_trex.tree.servers import ServerEvent, apply_server
@@ -320,32 +321,7 @@ def _node_diagnosed(event: ev.NodeDiagnosed, db: Database, line: ev.EventLine) -
 
 @apply_event.register(ev.AgentCalled)
 def _agent_called(event: ev.AgentCalled, db: Database, line: ev.EventLine) -> None:
-    usage = event.usage
-    if db.execute("SELECT 1 FROM calls WHERE call = ?", [event.call]).fetchone():
-        raise ValueError(f"the call {event.call} is recorded already")
-    db.execute(
-        "INSERT INTO calls (call, node, role, model, tokens_in, tokens_out, money, seconds, error, time)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            event.call,
-            event.node,
-            event.role,
-            event.model,
-            usage.tokens_in,
-            usage.tokens_out,
-            usage.money,
-            usage.seconds,
-            event.error,
-            line.time,
-        ],
-    )
-    tokens = (usage.tokens_in or 0) + (usage.tokens_out or 0)
-    _change(
-        db,
-        "UPDATE search SET tokens = tokens + ?, money = money + ?",
-        [tokens, usage.money or 0.0],
-        "there is no search yet",
-    )
+    record_call(event, db, line.time)
 
 
 @apply_event.register(ev.ServerIntended)
