@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.controller.serving import serving_of
+from hpc_trex.controller.serve_spec import serving_of
 from hpc_trex.errors import UsageProblem
 from hpc_trex.models import LlmSettings, ServedLlm
 from hpc_trex.slurm.containers import check_image

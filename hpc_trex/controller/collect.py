@@ -129,7 +129,7 @@ def _record_lost(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     """Record a job that ended, or vanished, without a result."""
     paths = work.attempt_paths(attempt)
     begun = paths.started.exists() or paths.stdout.exists() or paths.stderr.exists()
-    failure, message = classify(status, _tail(paths.stdout) + _tail(paths.stderr), begun=begun)
+    failure, message = classify(status, log_tail(paths.stdout) + log_tail(paths.stderr), begun=begun)
     beat = read_record(paths.heartbeat, Heartbeat)
     charge = charges.without_result(work, attempt, failure)
     sweep_attempt(paths)
@@ -150,7 +150,7 @@ def _record_lost(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     return True
 
 
-def _tail(path: object) -> str:
+def log_tail(path: object) -> str:
     """Return the end of a log, for a person and for the classifier; empty when there is none."""
     from pathlib import Path
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from hpc_trex.agents.llm.errors import LlmBudgetReached, LlmUnavailable
 from hpc_trex.agents.llm.keys import served_key
 from hpc_trex.controller import budget, charges
-from hpc_trex.controller.collect import AGREEING_LOOKS
+from hpc_trex.controller.collect import AGREEING_LOOKS, log_tail
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.control import OVER
+from hpc_trex.controller.serve_spec import serve_spec, serving_of
 from hpc_trex.errors import TrexError
 from hpc_trex.faults import reach
 from hpc_trex.files import read_record, user_name, write_record
@@ -28,13 +29,10 @@ from hpc_trex.models import (
     JobResult,
     LlmSettings,
     NodeState,
-    Profile,
     SearchState,
     ServedLlm,
     ServerAddress,
     ServerView,
-    ServeSpec,
-    Serving,
 )
 from hpc_trex.slurm.failures import classify
 from hpc_trex.slurm.profiles import make_scheduler
@@ -56,12 +54,6 @@ PAUSE_SECONDS = 10.0
 ENDED_HERE = "ended by the controller"
 #: Failures of a server that another one would repeat.
 _ITS_OWN = (FailureClass.ENVIRONMENT, FailureClass.CONFIG, FailureClass.OOM, FailureClass.TIMEOUT)
-_TAIL_BYTES = 4000
-
-
-def serving_of(profile: Profile) -> Serving:
-    """Return what the server's job asks for: the profile's ``[serve]``, else its ``train`` on one node."""
-    return profile.serve or Serving(**{**profile.train.model_dump(), "nodes": 1})
 
 
 def connect(work: Work) -> ServedModel | None:
@@ -115,7 +107,7 @@ class ServedModel:
         if live is None:
             self._begin()
             return None
-        address = None if self._looks else self._address(live)
+        address = None if self._looks or self._result(live) is not None else self._address(live)
         if address is None:
             return None
         return self._llm.model_copy(update={"base_url": address.url, "model": address.model})
@@ -123,9 +115,10 @@ class ServedModel:
     def lost(self) -> bool:
         """Tell whether the server's job is over, or may be."""
         live = live_server(self._work.store)
-        if live is not None:
-            self._look_at(live)
-        return live is None or self._looks > 0 or live_server(self._work.store) is None
+        if live is None or self._result(live) is not None:
+            return True
+        self._look_at(live)
+        return self._looks > 0 or live_server(self._work.store) is None
 
     # ---- for the controller ---------------------------------------------------------------------------------------
 
@@ -200,7 +193,7 @@ class ServedModel:
         if time.monotonic() < self._not_before:
             return
         work, paths = self._work, self._paths(live)
-        spec = self._spec(live, paths)
+        spec = serve_spec(work, self._llm, self._served, live.token, paths)
         paths.root.mkdir(parents=True, exist_ok=True)
         write_record(paths.spec, spec, mode=0o600)
         served_key(work.paths)
@@ -222,24 +215,6 @@ class ServedModel:
         work.record(ServerQueued(token=live.token, job_id=job))
         work.say(f"the language model's server: job {job} on {self._served.profile.name}")
 
-    def _spec(self, live: ServerView, paths: AttemptPaths) -> ServeSpec:
-        profile, resources = self._served.profile, self._resources
-        return ServeSpec(
-            token=live.token,
-            attempt_dir=str(paths.root),
-            model_path=self._served.model_path,
-            name=self._llm.model,
-            command=resources.command,
-            options=resources.options,
-            loopback=profile.scheduler == "local",
-            key_file=str(self._work.paths.server_key.absolute()),
-            asked_file=str(self._work.paths.server_asked.absolute()),
-            # The controller touches the file once a tick.
-            idle_seconds=max(resources.idle_minutes * 60, 4 * self._work.config.profile.poll_seconds),
-            start_seconds=resources.start_minutes * 60,
-            resources=resources,
-        )
-
     # ---- looking --------------------------------------------------------------------------------------------------
 
     def _look_at(self, live: ServerView) -> None:
@@ -257,7 +232,7 @@ class ServedModel:
         paths = self._paths(live)
         if paths.root.is_dir():
             list(paths.root.iterdir())  # a network file system asks its server then
-        if self._take_result(live):
+        if self._take_result(live, status):
             return
         self._looks += 1
         if self._looks < AGREEING_LOOKS:
@@ -268,26 +243,37 @@ class ServedModel:
             return
         self._lost(live, status)
 
-    def _take_result(self, live: ServerView, *, instead: str = "") -> bool:
-        """Record the end that the job itself wrote, if it did; ``instead``: the words for an end that we have brought about."""
-        result = read_record(self._paths(live).result, JobResult)
-        if result is None or result.token != live.token:
+    def _take_result(self, live: ServerView, status: JobStatus | None = None, *, instead: str = "") -> bool:
+        """Record the end that the job itself wrote, if it did.
+
+        A job that was told to end cannot know by whom: that waits for the scheduler's ``status``. ``instead``: the words
+        for an end that we have brought about.
+        """
+        result = self._result(live)
+        if result is None or (result.failure is FailureClass.PREEMPTED and status is None and not instead):
             return False
-        charge = charges.of_result(self._as_attempt(live), result)
-        self._record_end(live, instead or result.message, charge)
+        self._record_end(live, instead or result.message, charges.of_result(self._as_attempt(live), result))
         if result.state == "succeeded":
             self._failures = 0
+        elif result.failure is FailureClass.PREEMPTED and status is not None and status.reason.startswith("CANCELLED"):
+            self._cancelled(status.reason)
         elif not instead:
             self._count_failure(live, result.failure, result.message)
         return True
 
+    def _cancelled(self, reason: str) -> None:
+        """A person has cancelled the job: another one would not be what they want."""
+        self._give_up(f"the language model's server was cancelled outside hpc-trex [{reason}]")
+
     def _lost(self, live: ServerView, status: JobStatus) -> None:
         """Record a job that ended without a word."""
         paths = self._paths(live)
-        failure, message = classify(status, _tail(paths.stdout) + _tail(paths.stderr), begun=paths.started.exists())
+        failure, message = classify(
+            status, log_tail(paths.stdout) + log_tail(paths.stderr), begun=paths.started.exists()
+        )
         self._end(live, message, failure)
-        if failure is FailureClass.CANCELLED:  # by a person: another one would not be what they want
-            self._give_up(f"the language model's server was cancelled outside hpc-trex: {message}")
+        if failure is FailureClass.CANCELLED:
+            self._cancelled(status.reason)
         else:
             self._count_failure(live, failure, message)
 
@@ -327,6 +313,10 @@ class ServedModel:
     def _ref(self, live: ServerView) -> JobRef:
         return JobRef(live.token, live.job_id, self._paths(live).root)
 
+    def _result(self, live: ServerView) -> JobResult | None:
+        result = read_record(self._paths(live).result, JobResult)
+        return result if result is not None and result.token == live.token else None
+
     def _address(self, live: ServerView) -> ServerAddress | None:
         address = read_record(server_address(self._paths(live)), ServerAddress)
         return address if address is not None and address.token == live.token else None
@@ -348,11 +338,3 @@ class ServedModel:
             minutes=live.minutes,
             directory=live.directory,
         )
-
-
-def _tail(path: Path) -> str:
-    """Return the end of a log."""
-    try:
-        return path.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-    except OSError:
-        return ""

@@ -83,7 +83,8 @@ def _problem(path: Path, error: ValidationError) -> UsageProblem:
 def _model_of(place: tuple[Any, ...]) -> type[BaseModel]:
     if len(place) < 2:
         return Profile
-    return {"serve": Serving, "container": Container}.get(str(place[0]), Resources)
+    sections: dict[str, type[BaseModel]] = {"serve": Serving, "container": Container}
+    return sections.get(str(place[0]), Resources)
 
 
 def _slurm(profile: Profile) -> Scheduler:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from hpc_trex.agents.llm.client import LlmClient
-from hpc_trex.agents.llm.errors import LlmBadAnswer
+from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmUnavailable
 from hpc_trex.agents.llm.keys import served_key
 from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.agents.llm.patience import Pace
@@ -33,6 +34,11 @@ def queue(paths: SearchPaths) -> list[str]:
         uid = store.config.uid
     out = subprocess.run(["squeue", "--me", "-h", "-o", "%j"], capture_output=True, text=True, check=True).stdout
     return [name for name in out.split() if name.startswith(uid)]
+
+
+def last_state(controller: Controller) -> str:
+    server = last_server(controller.store)
+    return server.state if server else ""
 
 
 def address(controller: Controller) -> LlmSettings:
@@ -71,13 +77,36 @@ def test_transformers_serve_as_a_job_is_asked_once_and_nothing_is_left_in_the_qu
     assert "ended by the controller" in trex("status", paths.root).stdout
 
 
-def test_a_controller_that_dies_at_every_boundary_starts_one_server_and_ends_it(testcluster, tmp_path):
-    model = tmp_path / "model"
-    model.mkdir()
+def empty_model(folder: Path) -> Path:
+    folder.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (model / name).write_text("{}")
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_a_person_who_cancels_the_server_is_given_no_other(testcluster, tmp_path):
     profile = serving_profile(tmp_path, scheduler="slurm", mem_gb=0.5, command=scripted("{}"))
-    paths = serving_search(tmp_path, profile, model, scheduler="slurm")
+    paths = serving_search(tmp_path, profile, empty_model(tmp_path / "model"), scheduler="slurm")
+    with Controller(paths) as controller:
+        address(controller)
+        subprocess.run(["scancel", f"--name={controller.store.config.uid}-serve-1"], check=True)
+        server = controller.server
+        assert server is not None
+
+        def over() -> bool:
+            server.look()
+            return last_state(controller) == "ended"
+
+        wait_until(over, seconds=PATIENCE, what="its end")
+        with pytest.raises(LlmUnavailable, match="cancelled outside"):
+            server.settings()
+        assert server.lost()
+    assert not queue(paths)
+
+
+def test_a_controller_that_dies_at_every_boundary_starts_one_server_and_ends_it(testcluster, tmp_path):
+    profile = serving_profile(tmp_path, scheduler="slurm", mem_gb=0.5, command=scripted("{}"))
+    paths = serving_search(tmp_path, profile, empty_model(tmp_path / "model"), scheduler="slurm")
 
     def step() -> None:
         with Controller(paths) as controller:
