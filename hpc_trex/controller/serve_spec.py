@@ -1,10 +1,25 @@
-"""What the job of a served language model asks for, and what it is told."""
+"""What the job of a served language model asks for, what it is told, and small questions about it."""
 
 from __future__ import annotations
 
+import socket
+
 from hpc_trex.controller.context import Work
 from hpc_trex.layout import AttemptPaths
-from hpc_trex.models import LlmSettings, Profile, ServedLlm, ServeSpec, Serving
+from hpc_trex.models import (
+    AttemptState,
+    AttemptView,
+    JobKind,
+    LlmSettings,
+    Profile,
+    ServedLlm,
+    ServerAddress,
+    ServerView,
+    ServeSpec,
+    Serving,
+)
+
+CONNECT_SECONDS = 2.0
 
 
 def serving_of(profile: Profile) -> Serving:
@@ -30,3 +45,28 @@ def serve_spec(work: Work, llm: LlmSettings, served: ServedLlm, token: str, path
         start_seconds=resources.start_minutes * 60,
         resources=resources,
     )
+
+
+def as_attempt(server: ServerView) -> AttemptView:
+    """Return the job as the rules of charging know jobs."""
+    return AttemptView(
+        node=0,
+        trial=0,
+        attempt=server.number,
+        kind=JobKind.BASE,
+        token=server.token,
+        state=AttemptState.RUNNING,
+        gpus=server.gpus,
+        cpus=server.cpus,
+        minutes=server.minutes,
+        directory=server.directory,
+    )
+
+
+def is_open(address: ServerAddress) -> bool:
+    """Tell whether something listens at an address."""
+    try:
+        socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True

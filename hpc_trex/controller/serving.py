@@ -16,14 +16,12 @@ from hpc_trex.controller import budget, charges
 from hpc_trex.controller.collect import AGREEING_LOOKS, log_tail
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.control import OVER
-from hpc_trex.controller.serve_spec import serve_spec, serving_of
+from hpc_trex.controller.serve_spec import as_attempt, is_open, serve_spec, serving_of
 from hpc_trex.errors import TrexError
 from hpc_trex.faults import reach
 from hpc_trex.files import read_record, user_name, write_record
 from hpc_trex.layout import AttemptPaths, server_address
 from hpc_trex.models import (
-    AttemptState,
-    AttemptView,
     FailureClass,
     JobKind,
     JobResult,
@@ -51,6 +49,8 @@ from hpc_trex.tree.servers import last_server, live_server
 #: So many servers in a row that ended by themselves, and not because of idleness or time, are not followed by another.
 FAILURES = 3
 PAUSE_SECONDS = 10.0
+#: A server whose job goes on is given so long to be reached again.
+SILENT_SECONDS = 60.0
 ENDED_HERE = "ended by the controller"
 #: Failures of a server that another one would repeat.
 _ITS_OWN = (FailureClass.ENVIRONMENT, FailureClass.CONFIG, FailureClass.OOM, FailureClass.TIMEOUT)
@@ -95,6 +95,8 @@ class ServedModel:
         self._failures = 0
         self._failed: LlmUnavailable | None = None
         self._not_before = 0.0
+        self._silent_since: float | None = None
+        """When a question found its port closed."""
 
     # ---- for those who ask the model ------------------------------------------------------------------------------
 
@@ -108,17 +110,37 @@ class ServedModel:
             self._begin()
             return None
         address = None if self._looks or self._result(live) is not None else self._address(live)
-        if address is None:
+        if address is None or not self._trusted(address):
             return None
         return self._llm.model_copy(update={"base_url": address.url, "model": address.model})
 
     def lost(self) -> bool:
-        """Tell whether the server's job is over, or may be."""
+        """Tell whether the server's job is over, or its port is closed, by which the end of its job is seen first."""
         live = live_server(self._work.store)
         if live is None or self._result(live) is not None:
             return True
         self._look_at(live)
-        return self._looks > 0 or live_server(self._work.store) is None
+        if self._looks > 0 or live_server(self._work.store) is None:
+            return True
+        address = self._address(live)
+        if address is not None and not is_open(address):
+            self._silent_since = time.monotonic()
+        return self._silent_since is not None
+
+    def _trusted(self, address: ServerAddress) -> bool:
+        """Tell whether to ask a server. One that could not be reached is asked when it can be.
+
+        Raises LlmUnavailable for one whose job goes on and that nobody can reach.
+        """
+        if self._silent_since is None or is_open(address):
+            self._silent_since = None
+            return True
+        if time.monotonic() - self._silent_since > SILENT_SECONDS:
+            raise LlmUnavailable(
+                f"the language model's server runs, but {address.host}:{address.port} cannot be reached from here",
+                hint="where login nodes do not reach compute nodes: hpc-trex resume --as-job",
+            )
+        return False
 
     # ---- for the controller ---------------------------------------------------------------------------------------
 
@@ -252,7 +274,7 @@ class ServedModel:
         result = self._result(live)
         if result is None or (result.failure is FailureClass.PREEMPTED and status is None and not instead):
             return False
-        self._record_end(live, instead or result.message, charges.of_result(self._as_attempt(live), result))
+        self._record_end(live, instead or result.message, charges.of_result(as_attempt(live), result))
         if result.state == "succeeded":
             self._failures = 0
         elif result.failure is FailureClass.PREEMPTED and status is not None and status.reason.startswith("CANCELLED"):
@@ -293,11 +315,11 @@ class ServedModel:
         self._work.note(self._failed.message)
 
     def _end(self, live: ServerView, message: str, failure: FailureClass) -> None:
-        charge = charges.without_result(self._work, self._as_attempt(live), failure)
+        charge = charges.without_result(self._work, as_attempt(live), failure)
         self._record_end(live, message, charge)
 
     def _record_end(self, live: ServerView, message: str, charge: charges.Charge) -> None:
-        self._looks = 0
+        self._looks, self._silent_since = 0, None
         self._work.record(
             ServerEnded(
                 token=live.token, seconds=charge.seconds, cpu_seconds=charge.cpu_seconds, message=message[:2000]
@@ -323,18 +345,3 @@ class ServedModel:
 
     def _touch(self) -> None:
         self._work.paths.server_asked.touch()
-
-    def _as_attempt(self, live: ServerView) -> AttemptView:
-        """Return the job as the rules of charging know jobs."""
-        return AttemptView(
-            node=0,
-            trial=0,
-            attempt=live.number,
-            kind=JobKind.BASE,
-            token=live.token,
-            state=AttemptState.RUNNING,
-            gpus=live.gpus,
-            cpus=live.cpus,
-            minutes=live.minutes,
-            directory=live.directory,
-        )

@@ -20,7 +20,7 @@ from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.controller import Controller
 from hpc_trex.controller.requests import Request
 from hpc_trex.controller.serving import ServedModel
-from hpc_trex.layout import AttemptPaths, SearchPaths
+from hpc_trex.layout import AttemptPaths, SearchPaths, server_address
 from hpc_trex.models import JobResult, LlmSettings, Resources, SearchState, ServeSpec
 from hpc_trex.tree.check import check
 from hpc_trex.tree.servers import last_server
@@ -47,7 +47,8 @@ def search(tmp_path: Path) -> Iterator[Callable[..., SearchPaths]]:
         return serving_search(tmp_path, profile, model, **options)
 
     yield make
-    assert command_lines(str(tmp_path / "served" / "server")) == [], "a server was left"
+    mark = str(tmp_path / "served" / "server")
+    wait_until(lambda: not command_lines(mark), seconds=10, what="the end of the server's processes")
 
 
 def served(controller: Controller) -> ServedModel:
@@ -126,6 +127,25 @@ def test_a_question_over_which_the_server_dies_is_asked_of_the_next_one(search, 
     found = Ledger(paths.llm).find("node-0000/brief")
     assert found is not None
     assert check(paths) == []
+
+
+def test_a_server_that_runs_and_cannot_be_reached_pauses_the_search_after_a_while(search, monkeypatch):
+    monkeypatch.setattr("hpc_trex.controller.serving.SILENT_SECONDS", 0.5)
+    paths = search()
+    with Controller(paths) as controller:
+        address(controller)
+        assert not served(controller).lost()
+        file = server_address(paths.server_job(1))
+        record = json.loads(file.read_text())
+        file.write_text(json.dumps(record | {"port": 9}))  # as a firewall between login and compute nodes
+        assert served(controller).lost()
+        assert served(controller).settings() is None
+        time.sleep(0.6)
+        with pytest.raises(LlmUnavailable, match="cannot be reached from here"):
+            served(controller).settings()
+        file.write_text(json.dumps(record))
+        assert served(controller).settings() is not None
+        served(controller).stop()
 
 
 def test_a_server_that_cannot_start_pauses_the_search_with_the_end_of_its_log(search):
