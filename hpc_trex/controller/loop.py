@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from hpc_trex.agents.protocol import Sample, StillThinking
 from hpc_trex.agents.registry import make_researcher
 from hpc_trex.controller import budget, control, gates
 from hpc_trex.controller.advance import Ready, advance
@@ -22,30 +20,27 @@ from hpc_trex.controller.design import design, why_no_more
 from hpc_trex.controller.finish import finish, measure_noise_floor, rescore
 from hpc_trex.controller.leftovers import sweep_search
 from hpc_trex.controller.move import refuse_strangers, settle
+from hpc_trex.controller.reading import Reading
 from hpc_trex.controller.requests import Request, drop_pauses, obeyed, place, waiting
 from hpc_trex.controller.serving import ServedModel, connect
 from hpc_trex.controller.submit import give_up, submit
 from hpc_trex.errors import EnvironmentProblem, NotFound, UsageProblem
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import (
-    JobKind,
     NodeState,
-    NodeView,
     Profile,
     SearchConfig,
     SearchState,
     TaskCard,
 )
-from hpc_trex.samples import read_samples
 from hpc_trex.slurm.profiles import make_scheduler
 from hpc_trex.slurm.scheduler import CancelUnavailable, Scheduler
 from hpc_trex.tree.context import StoreView
-from hpc_trex.tree.events import AgentCalled, ConfigChanged, NodeAdded, NodeDiagnosed
+from hpc_trex.tree.events import ConfigChanged, NodeAdded
 from hpc_trex.tree.lease import Lease
 from hpc_trex.tree.snapshot import publish
 from hpc_trex.tree.store import Store
 
-SAMPLES_READ = 2000
 #: A pause is up to this share shorter or longer: controllers that began together (a sweep) do not ask Slurm together.
 JITTER = 0.1
 
@@ -82,16 +77,12 @@ class Controller:
         self._quiet: int | None = None
         """The number of the last event, after a pass that found nothing to do."""
         self._changed = False
-        self._unread = False
-        """The Researcher still reads a round that ended."""
-        self._calls: set[str] = set()
-        """Names of the agents' calls that are recorded."""
         self.server: ServedModel | None = None
         self.lease.acquire()
         try:
             self.store = Store.open(paths, guard=self.lease)
             self.work = self._open(config, scheduler, assume_gone=assume_gone)
-            self._calls = self.store.calls()
+            self.reading = Reading(self.work)
             sweep_search(paths, self.store)
         except BaseException:
             self.close()
@@ -149,7 +140,7 @@ class Controller:
             state is SearchState.FINISHING and self._changed and self.store.chosen() is None
         ):
             self.work.change_state(SearchState.RUNNING)
-        self._read_rounds()
+        self.reading.read_rounds()
 
     def tick(self) -> TickReport:
         """Do one short pass: collect, diagnose, select, design, submit. May be killed at any instruction."""
@@ -162,7 +153,7 @@ class Controller:
                 self._pass(work)
         finally:
             if self.server is not None:
-                self.server.spare(unread=self._unread)
+                self.server.spare(unread=self.reading.unread)
             state = self.store.state()[0]
             publish(self.store, force=state in OVER or state is SearchState.PAUSED)
         return TickReport(
@@ -177,12 +168,12 @@ class Controller:
         seq = self.store.last_seq()
         if seq == self._quiet and not work.suspects and not work.researcher.thinking and not awaited:
             return  # nothing came in since a pass that found nothing to do
-        if self._unread:
-            self._read_rounds()
+        if self.reading.unread:
+            self.reading.read_rounds()
         try:
             self._derive(work)
         finally:
-            self._book_calls()
+            self.reading.book_calls()
         waits = time.monotonic() < work.not_before  # then there is something to do later, without any event
         self._quiet = seq if self.store.last_seq() == seq and not waits else None
 
@@ -200,7 +191,7 @@ class Controller:
             self._advance()
             if self._baseline_failed():
                 return
-        if not self._unread:  # a search ends with all its rounds read
+        if not self.reading.unread:  # a search ends with all its rounds read
             finish(work)
         if self.store.state()[0] not in (*OVER, SearchState.PAUSED):
             submit(work, self._advance())
@@ -210,7 +201,7 @@ class Controller:
         before = set(self.store.node_ids(NodeState.PENDING))
         ready = advance(self.work)
         for node in sorted(before - set(self.store.node_ids(NodeState.PENDING))):
-            self._diagnose(node)
+            self.reading.diagnose(node)
         return ready
 
     def _baseline_failed(self) -> bool:
@@ -222,47 +213,6 @@ class Controller:
         why = why.removeprefix(budget.REACHED)
         self.work.change_state(SearchState.FAILED, f"{capped}the baseline could not be evaluated: {why}")
         return True
-
-    def _read_rounds(self) -> None:
-        """Have every round read that ended and that nobody has read."""
-        self._unread = False
-        for node in self.store.undiagnosed():
-            self._diagnose(node)
-
-    def _diagnose(self, node: int) -> None:
-        """Have the Researcher read a finished round."""
-        view = self.store.node(node)
-        if view.state not in (NodeState.DONE, NodeState.FAILED):
-            return
-        try:
-            diagnosis = self.work.researcher.diagnose(self.work.view, node, self._samples(view))
-        except StillThinking:
-            self._unread = True
-            return
-        self.work.record(NodeDiagnosed(node=node, report=diagnosis.report, insights=tuple(diagnosis.insights)))
-        for line in diagnosis.report.splitlines()[:2]:
-            self.work.say(f"node {node} {view.state.value}: {line}")
-
-    def _book_calls(self) -> None:
-        """Record what the agents' calls used, those too that an earlier controller paid and had no time to record."""
-        for call in self.work.researcher.new_calls(self._calls):
-            self._calls.add(call.call)
-            self.work.record(
-                AgentCalled(
-                    call=call.call, node=call.node, role=call.role, model=call.model, usage=call.usage, error=call.error
-                )
-            )
-
-    def _samples(self, view: NodeView) -> Iterator[Sample]:
-        """Yield the evaluated dev rows of the round's best trial."""
-        if view.best_trial is None:
-            return
-        trial = next(item for item in view.trials if item.trial == view.best_trial)
-        if trial.result is None or trial.result.samples is None or trial.kind is JobKind.TEST:
-            return
-        path = Path(trial.result.samples)
-        if path.exists():  # removed by a person: the round is read without its bad cases
-            yield from islice(read_samples(path), SAMPLES_READ)
 
     def _obey(self, *, but: Path | None = None) -> None:
         """Carry out what persons (``cancel``, ``pause``, ``approve`` ...) asked of a running controller, oldest first."""
@@ -287,7 +237,7 @@ class Controller:
             control.retry(self.work, request)
         elif request.action in ("approve", "reject"):
             gates.decide(self.work, request)
-            self._unread = True  # a rejected brief is written anew
+            self.reading.unread = True  # a rejected brief is written anew
         elif request.action == "pause":
             control.pause(self.work, request)
         else:
@@ -316,7 +266,7 @@ class Controller:
             obeyed(path)
             raise
         if self.server is not None:
-            self.server.spare(unread=self._unread)
+            self.server.spare(unread=self.reading.unread)
         publish(self.store, force=True)
         obeyed(path)
         return list(self.work.lines)

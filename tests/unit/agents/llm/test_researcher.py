@@ -40,7 +40,7 @@ def launch(tmp_path, monkeypatch, cluster):
     return made
 
 
-def drive(paths, cluster, *, seconds: float = 30.0) -> Controller:
+def drive(paths, cluster, *, seconds: float = 120.0) -> Controller:
     """Tick, and let every job finish, until the search is over; the caller closes the controller."""
     controller = Controller(paths)
     end = time.monotonic() + seconds
@@ -168,7 +168,7 @@ def test_a_controller_that_dies_pays_no_answer_twice(launch, cluster):
     mind = Mind()
     with LlmServer(mind) as server:
         paths = launch(server)
-        end = time.monotonic() + 40
+        end = time.monotonic() + 120
         finished = False
         while not finished:
             assert time.monotonic() < end
