@@ -148,6 +148,27 @@ def test_a_server_that_runs_and_cannot_be_reached_pauses_the_search_after_a_whil
         served(controller).stop()
 
 
+def test_one_at_its_time_limit_is_followed_by_another_and_three_deaths_in_a_row_by_none(search):
+    paths = search()
+    with Controller(paths) as controller:
+        for number_, blow in enumerate((signal.SIGUSR2, signal.SIGKILL, signal.SIGKILL, signal.SIGKILL), 1):
+            address(controller)
+            assert number(paths) == number_
+            with Store.read(paths) as store:
+                os.kill(int(last_server(store).job_id.split(":")[0]), blow)
+            wait_until(lambda: ended(controller), seconds=PATIENCE, what="the end of the server")
+        with pytest.raises(LlmUnavailable, match="server failed"):
+            served(controller).settings()
+    assert number(paths) == 4
+    assert check(paths) == []
+
+
+def ended(controller: Controller) -> bool:
+    served(controller).look()
+    server = last_server(controller.store)
+    return server is not None and server.state == "ended"
+
+
 def test_a_server_that_cannot_start_pauses_the_search_with_the_end_of_its_log(search):
     paths = search([sys.executable, "-c", "raise SystemExit('no such weights')"])
     said: list[str] = []
