@@ -16,6 +16,7 @@ RESEARCHERS = ("playbook", "llm", "tpe", "random")
 #: Option and field of LlmSettings.
 LLM_OPTIONS = {
     "llm_model": "model",
+    "llm_reviewer_model": "reviewer_model",
     "llm_base_url": "base_url",
     "llm_api": "api",
     "llm_key_file": "key_file",
@@ -53,6 +54,7 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
     "--researcher", type=click.Choice(RESEARCHERS), default="playbook", show_default=True, help="Who designs rounds."
 )
 @click.option("--llm-model", help="Model of --researcher llm, as its server names it.")
+@click.option("--llm-reviewer-model", help="Another model of that server for the second opinion.")
 @click.option("--llm-base-url", help="A server that speaks Chat Completions; default: the openai package's own.")
 @click.option(
     "--llm-serve", nargs=2, metavar="PROFILE MODEL", help="Serve MODEL (a folder or staged hub id) as a job of PROFILE."

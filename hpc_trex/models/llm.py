@@ -14,6 +14,8 @@ class LlmSettings(Record):
     """The endpoint of a search's agents (``[llm]`` in ``search.toml``). A key is never in it: it comes from the environment."""
 
     model: str = Field(min_length=1)
+    reviewer_model: str | None = None
+    """Another model of the same server for the Reviewer's second opinion; default: ``model``."""
     base_url: str | None = None
     """Any server that speaks Chat Completions; None: the openai package's own default."""
     api: Literal["chat", "responses"] = "chat"

@@ -19,6 +19,9 @@ from hpc_trex.models import LlmCall, LlmSettings
 
 M = TypeVar("M", bound=BaseModel)
 
+#: Who asks.
+RESEARCHER, REVIEWER = "researcher", "reviewer"
+
 
 class Questions:
     """The questions of one search. Called from the controller's thread only."""
@@ -49,6 +52,8 @@ class Questions:
             if found is not None:
                 return answer.model_validate(found.value)
             settings = self._endpoint()
+            if role == REVIEWER and settings.reviewer_model:
+                settings = settings.model_copy(update={"model": settings.reviewer_model})
             self._begin(Question(call, role, node, messages()), answer, settings)
             raise StillThinking
         if not asked.done():

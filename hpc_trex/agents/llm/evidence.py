@@ -28,8 +28,8 @@ class Evidence:
 
     @property
     def under_way(self) -> bool:
-        """Whether the sources are being asked."""
-        return self._thread is not None and self._thread.is_alive()
+        """Whether the sources are being asked, or have answered and nobody has fetched it."""
+        return self._thread is not None and self._said is None
 
     def text(self, queries: Sequence[str], card: TaskCard, profile: Profile) -> str | None:
         """Return what was found; None while the sources are asked. Nothing that goes wrong there ends a search."""

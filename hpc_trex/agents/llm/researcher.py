@@ -27,7 +27,7 @@ from hpc_trex.agents.llm.answers import (
     to_insights,
     to_plan,
 )
-from hpc_trex.agents.llm.asking import Questions
+from hpc_trex.agents.llm.asking import RESEARCHER, REVIEWER, Questions
 from hpc_trex.agents.llm.client import LlmClient
 from hpc_trex.agents.llm.context import (
     Message,
@@ -53,7 +53,6 @@ from hpc_trex.models import LlmCall, NodeState, RoundPlan, SearchConfig, digest
 
 M = TypeVar("M", bound=BaseModel)
 
-RESEARCHER, REVIEWER = "researcher", "reviewer"
 #: A plan may be revised so often; then the playbook's is taken.
 REVISIONS = 2
 

@@ -59,7 +59,7 @@ def drive(paths, cluster, *, seconds: float = 120.0) -> Controller:
 def test_a_search_is_designed_read_and_paid_for(launch, cluster):
     mind = Mind()
     with LlmServer(mind) as server:
-        paths = launch(server, llm={"price_in": 1000.0, "price_out": 1000.0})
+        paths = launch(server, llm={"price_in": 1000.0, "price_out": 1000.0, "reviewer_model": "other"})
         with drive(paths, cluster) as controller:
             store = controller.store
             assert store.state()[0] is SearchState.DONE
@@ -73,6 +73,8 @@ def test_a_search_is_designed_read_and_paid_for(launch, cluster):
     assert mind.asked == {"Brief": 1, "Direction": 2, "PlanAnswer": 2, "ReviewAnswer": 2, "DiagnosisAnswer": 2}
     assert cost.tokens == 9 * 120
     assert cost.money == pytest.approx(9 * 120 * 1000 / 1e6)
+    assert {request.body["model"] for request in server.requests if request.schema.startswith("Review")} == {"other"}
+    assert {request.body["model"] for request in server.requests if not request.schema.startswith("Review")} == {"tiny"}
     assert check(paths) == []
     assert "one label" in mind.texts["Direction"][0], "the brief is not told"
 
