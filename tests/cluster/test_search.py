@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from hpc_trex.launch import LaunchOptions, create_search, plan_launch
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import JobKind, SearchState
 from tests.program import assert_whole, start, status, trex, wait_until
@@ -57,18 +58,25 @@ def test_a_search_on_slurm_survives_the_kill_of_its_controller(testcluster, tmp_
     assert len(names) == len(set(names)) == len(results)
 
 
-def test_a_refused_partition_pauses_and_resume_on_another_profile_goes_on(testcluster, tmp_path, home, base_model):
+def test_a_partition_that_is_taken_away_pauses_and_resume_on_another_profile_goes_on(
+    testcluster, tmp_path, home, base_model
+):
+    """A launch asks Slurm first, so a partition must be there then, and refuse the jobs after."""
     bad = tmp_path / "bad.toml"
-    bad.write_text('name = "bad"\nscheduler = "slurm"\npartition = "nope"\npoll_seconds = 1\n')
-    done = trex(
-        "launch", "--profile", bad, "--name", "refused", "--task", "mini-triage", "--model", base_model,
-        "--max-nodes", 1, "--trials", 1, "-y", code=5,
-    )  # fmt: skip
-    assert "nope" in done.stderr or "partition" in done.stderr
-    assert status(home / "refused")["state"] == SearchState.PAUSED
-    trex("resume", home / "refused", "--profile", "testcluster", timeout=600)
-    assert status(home / "refused")["state"] == SearchState.DONE
-    assert_whole(home / "refused")
+    bad.write_text('name = "bad"\nscheduler = "slurm"\npartition = "gone"\npoll_seconds = 1\n')
+    asked = {"profile": str(bad), "name": "refused", "model": str(base_model), "max_nodes": 1, "trials": 1}
+    subprocess.run(["scontrol", "create", "PartitionName=gone", "Nodes=ALL", "State=UP"], check=True)
+    try:
+        paths = create_search(plan_launch(LaunchOptions.model_validate(asked)))
+    finally:
+        subprocess.run(["scontrol", "delete", "PartitionName=gone"], check=True)
+    refused = trex("resume", paths.root, code=5)
+    assert "partition" in refused.stderr
+    assert status(paths.root)["state"] == SearchState.PAUSED
+    assert "partition" in trex("launch", "--profile", bad, "-y", code=5).stderr, "a launch does not ask first"
+    trex("resume", paths.root, "--profile", "testcluster", timeout=600)
+    assert status(paths.root)["state"] == SearchState.DONE
+    assert_whole(paths.root)
 
 
 def test_slurm_may_go_away_for_a_while(testcluster, tmp_path, home, base_model):
