@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from hpc_trex.controller.serve_spec import serving_of
 from hpc_trex.errors import UsageProblem
 from hpc_trex.models import LlmSettings, ServedLlm
@@ -32,7 +34,25 @@ def llm_settings(researcher: str, llm: Mapping[str, Any], serve: tuple[str, str]
             "--researcher llm needs a model",
             hint="--llm-model NAME [--llm-base-url URL]; docs/llm.md says which servers work",
         )
-    return LlmSettings.model_validate(llm)
+    url = llm.get("base_url")
+    if url and not str(url).startswith(("http://", "https://")):
+        raise UsageProblem(f"--llm-base-url {url} is no address", hint="e.g. https://llm.example.edu/v1")
+    return _settings(llm)
+
+
+def _settings(given: Mapping[str, Any]) -> LlmSettings:
+    """Return checked settings: what a controller could not work with is refused before a search is made."""
+    values = dict(given)
+    if values.get("key_file"):
+        values["key_file"] = str(Path(values["key_file"]).expanduser().absolute())
+    if values.get("money_cap") and None in (values.get("price_in"), values.get("price_out")):
+        raise UsageProblem("--llm-money needs both prices", hint="--llm-price-in and --llm-price-out, or --llm-tokens")
+    try:
+        return LlmSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        raise UsageProblem(f"--llm-{name}: {first['msg']}", hint="hpc-trex launch --help") from error
 
 
 def _served(llm: Mapping[str, Any], profile_name: str, model: str) -> LlmSettings:
@@ -63,7 +83,7 @@ def _served(llm: Mapping[str, Any], profile_name: str, model: str) -> LlmSetting
         )
     name = llm.get("model") or Path(model.partition("@")[0]).name
     served = ServedLlm(profile=profile, model=model, model_path=staged.path)
-    return LlmSettings.model_validate({**llm, "model": name, "served": served})
+    return _settings({**llm, "model": name, "served": served})
 
 
 def endpoint_words(llm: LlmSettings) -> str:

@@ -13,6 +13,7 @@ class AtOnce:
     """The part of :class:`hpc_trex.agents.protocol.Researcher` that is about waiting and paying."""
 
     thinking = False
+    asking = False
     listens = False
 
     def begun(self, view: TreeView) -> int | None:  # noqa: ARG002

@@ -102,6 +102,11 @@ class Researcher(Protocol):
         """Whether an answer is on its way for which the tick must look again, though nothing else came in."""
         ...
 
+    @property
+    def asking(self) -> bool:
+        """Whether somebody is being asked just now, whose answer would be lost with this process."""
+        ...
+
     def begun(self, view: TreeView) -> int | None:
         """Return the parent of the next round where its design has begun already (perhaps by an earlier controller)."""
         ...

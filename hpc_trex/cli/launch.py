@@ -20,6 +20,8 @@ LLM_OPTIONS = {
     "llm_base_url": "base_url",
     "llm_api": "api",
     "llm_key_file": "key_file",
+    "llm_context_tokens": "context_tokens",
+    "llm_max_tokens": "max_tokens",
     "llm_tokens": "tokens_cap",
     "llm_money": "money_cap",
     "llm_review": "review",
@@ -61,6 +63,8 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--llm-api", type=click.Choice(["chat", "responses"]), help="Which API of it.  [default: chat]")
 @click.option("--llm-key-file", type=click.Path(dir_okay=False), help="File with the key; default: OPENAI_API_KEY.")
+@click.option("--llm-context-tokens", type=click.IntRange(min=1000), help="Longest question.  [default: 24000]")
+@click.option("--llm-max-tokens", type=click.IntRange(min=64), help="Longest answer.  [default: 8192]")
 @click.option("--llm-tokens", type=COUNT, help="Cap on tokens in and out.")
 @click.option("--llm-money", type=AMOUNT, help="Cap on money; needs both prices.")
 @click.option("--llm-research/--no-llm-research", default=None, help="Look up literature and data.  [default: yes]")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpc_trex.cli.options import emit, emit_json, json_option, last_option, look, number_of, pick, search_argument
+from hpc_trex.cli.tail import clean
 
 if TYPE_CHECKING:
     from hpc_trex.models import GateView, LlmCall
@@ -78,7 +79,7 @@ def call_line(call: LlmCall) -> str:
     known = usage.tokens_in is not None and usage.tokens_out is not None
     words = [f"{usage.tokens_in:,} + {usage.tokens_out:,} tokens" if known else "tokens not told"]
     words += [f"{usage.money:.4f} of money"] if usage.money is not None else []
-    words += [f"{usage.seconds:.1f} s", call.model, f"failed: {call.error}" if call.value is None else call.rung]
+    words += [f"{usage.seconds:.1f} s", call.model, f"failed: {clean(call.error)}" if call.value is None else call.rung]
     return f"  {call.call:<24} {', '.join(words)}"
 
 
@@ -87,4 +88,4 @@ def whole(call: LlmCall) -> str:
     parts = [f"=== {call.call} ({call.role}, {call.model})"]
     parts += [f"--- {message.get('role', '')}\n{message.get('content', '')}" for message in call.messages]
     parts += [f"--- answer {number}\n{reply}" for number, reply in enumerate(call.replies, start=1)]
-    return "\n".join(parts)
+    return "\n".join(clean(line) for part in parts for line in part.split("\n"))

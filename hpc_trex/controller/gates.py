@@ -83,6 +83,10 @@ def plan_text(gate: GateName, plan: RoundPlan) -> str:
                 lines += ["Code:", *(f"  {line}" for line in step.code.splitlines())]
         for number, trial in enumerate(plan.trials, 1):
             settings = ", ".join(f"{name} {value}" for name, value in telling(trial.train).items())
+            if trial.mixture:
+                settings += "; mixture " + ", ".join(
+                    f"{name} {weight:g}" for name, weight in sorted(trial.mixture.items())
+                )
             lines.append(f"Trial {number}{f' ({trial.label})' if trial.label else ''}: {settings}")
     return "\n".join(lines)
 

@@ -166,7 +166,9 @@ class Controller:
         awaited = self.server is not None and self.server.look()
         collect(work)
         seq = self.store.last_seq()
-        if seq == self._quiet and not work.suspects and not work.researcher.thinking and not awaited:
+        # Where a gate waits for a person nothing comes in, and a cap on the time is reached all the same.
+        stirred = work.suspects or work.researcher.thinking or awaited or (work.config.approve and budget.reached(work))
+        if seq == self._quiet and not stirred:
             return  # nothing came in since a pass that found nothing to do
         if self.reading.unread:
             self.reading.read_rounds()
@@ -289,8 +291,7 @@ class Controller:
         while True:
             report = self.tick()
             on_tick(report)
-            thinking = self.work.researcher.thinking
-            if report.finished or (once and not thinking) or (until is not None and until()):
+            if report.finished or (once and not self.work.researcher.asking) or (until is not None and until()):
                 return report.state
             self.work.researcher.wait(self.profile.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
 

@@ -115,7 +115,15 @@ class ServedModel:
         return self._llm.model_copy(update={"base_url": address.url, "model": address.model})
 
     def lost(self) -> bool:
-        """Tell whether the server's job is over, or its port is closed, by which the end of its job is seen first."""
+        """Tell whether the server's job is over, or its port is closed, by which the end of its job is seen first.
+
+        Who asks this will ask the question again, perhaps of another server: nothing else need wake the next tick.
+        """
+        lost = self._is_lost()
+        self._wanted = self._wanted or lost
+        return lost
+
+    def _is_lost(self) -> bool:
         live = live_server(self._work.store)
         if live is None or self._result(live) is not None:
             return True

@@ -16,6 +16,9 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from hpc_trex.models import MAX_TRIALS, DataRecipe, Insight, RoundPlan, TrialPlan
 from hpc_trex.models.base import Record
 
+#: What could steer the terminal of whoever reads it: control characters other than tab and newline.
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 CauseKind = Literal["format", "knowledge", "reasoning", "refusal", "truncation", "language", "other"]
 
 
@@ -23,7 +26,7 @@ def _cut(length: int) -> BeforeValidator:
     def cut(value: object) -> object:
         if not isinstance(value, str):
             return value
-        text = value.strip()
+        text = CONTROL.sub("", value).strip()
         return text if len(text) <= length else text[: length - 6].rstrip() + " [cut]"
 
     return BeforeValidator(cut)
@@ -86,7 +89,7 @@ class PlanAnswer(Record):
         if not isinstance(value, list | tuple):
             return value
         return [
-            {**item, "label": item["label"][:80]}
+            {**item, "label": CONTROL.sub("", item["label"])[:80]}
             if isinstance(item, Mapping) and isinstance(item.get("label"), str)
             else item
             for item in value

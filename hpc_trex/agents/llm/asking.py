@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from hpc_trex.agents.llm.client import LlmClient, Question
-from hpc_trex.agents.llm.errors import LlmUnavailable
+from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmUnavailable
 from hpc_trex.agents.llm.ledger import Ledger
+from hpc_trex.agents.llm.replay import is_replay
 from hpc_trex.agents.llm.served import Served
 from hpc_trex.agents.protocol import StillThinking
 from hpc_trex.models import LlmCall, LlmSettings
@@ -30,6 +31,7 @@ class Questions:
         self._settings = settings
         self._client = client
         self._ledger = ledger
+        self._replays = is_replay(ledger.folder)
         self.server: Served | None = None
         """The model is served by a job of the search; the controller sets it."""
         self._asking: dict[str, Future[BaseModel]] = {}
@@ -48,9 +50,11 @@ class Questions:
         call = f"node-{node:04d}/{name}"
         asked = self._asking.get(call)
         if asked is None:
-            found = self._ledger.find(call)
-            if found is not None:
-                return answer.model_validate(found.value)
+            known = self.recorded(call, answer)
+            if known is not None:
+                return known
+            if self._replays:
+                raise LlmBadAnswer(f"{call} is not among the recorded answers of the search that is replayed")
             settings = self._endpoint()
             if role == REVIEWER and settings.reviewer_model:
                 settings = settings.model_copy(update={"model": settings.reviewer_model})
@@ -69,6 +73,15 @@ class Questions:
             raise
         assert isinstance(given, answer)
         return given
+
+    def recorded(self, call: str, answer: type[M]) -> M | None:
+        """Return the recorded answer to a question; None where there is none. Asks nobody.
+
+        Raises LlmBadAnswer for one that does not fit this version of the program.
+        """
+        if self._ledger.find(call) is None:
+            return None
+        return self._client.ask(Question(call, RESEARCHER, 0, ()), answer).value
 
     @property
     def asking(self) -> bool:
@@ -105,7 +118,9 @@ class Questions:
 
     def new_calls(self, known: Container[str]) -> list[LlmCall]:
         """Return the calls that came to an end and whose names are not known; a failed one is named as its file."""
-        nodes: Iterable[int | None] = [None] if self._ended is None else sorted(set(self._ended))
+        # Also of answers that nobody has fetched, and perhaps nobody will: they are paid.
+        unfetched = [_node_of(call) for call, asked in self._asking.items() if asked.done()]
+        nodes: Iterable[int | None] = [None] if self._ended is None else sorted({*self._ended, *unfetched})
         self._ended = []
         found: list[LlmCall] = []
         for node in nodes:
@@ -117,3 +132,7 @@ class Questions:
                 if call.call not in known:
                     found.append(call)
         return found
+
+
+def _node_of(call: str) -> int:
+    return int(call.removeprefix("node-").partition("/")[0])

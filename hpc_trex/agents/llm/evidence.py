@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +26,7 @@ class Evidence:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._thread: threading.Thread | None = None
+        self._found: str | None = None
         self._said: str | None = None
 
     @property
@@ -31,10 +34,15 @@ class Evidence:
         """Whether the sources are being asked, or have answered and nobody has fetched it."""
         return self._thread is not None and self._said is None
 
+    @property
+    def asking(self) -> bool:
+        """Whether the sources are being asked just now."""
+        return self._thread is not None and self._thread.is_alive()
+
     def text(self, queries: Sequence[str], card: TaskCard, profile: Profile) -> str | None:
         """Return what was found; None while the sources are asked. Nothing that goes wrong there ends a search."""
         if self._said is None:
-            self._said = self._kept()
+            self._said = self._found if self._found is not None else self._kept()
         if self._said is None and self._thread is None:
             self._thread = threading.Thread(
                 target=self._ask, args=(tuple(queries), card, profile), name="research", daemon=True
@@ -44,8 +52,10 @@ class Evidence:
 
     def wait(self, seconds: float) -> None:
         """Wait so long for the sources."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join(seconds)
+        else:
+            time.sleep(seconds)
 
     def _kept(self) -> str | None:
         try:
@@ -62,10 +72,14 @@ class Evidence:
         try:
             tools = make_tools(Web(research_answers(), network=profile.network), blocked=own_data_sets(card))
             text = research(queries, tools, limit=LIMIT).text
+        except Exception as error:  # noqa: BLE001 # it is told to the model and to people; no search waits for it
+            text = f"The sources could not be asked: {type(error).__name__}: {error}"
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self._file, text)
         except (TrexError, OSError) as error:
-            text = f"The sources could not be asked: {error}"
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(self._file, text)
+            logging.getLogger(__name__).warning("what the sources said is not kept: %s", error)
+        self._found = text
 
 
 def part(text: str) -> list[Part]:

@@ -66,7 +66,7 @@ def fit(parts: Sequence[Part], budget_tokens: int, count: Callable[[str], int] =
     if needed > budget_tokens:
         raise ContextTooSmall(
             f"the context has room for {max(0, budget_tokens)} tokens; what must be told needs {needed}",
-            hint=f"raise context_tokens of [llm] by {needed - max(0, budget_tokens)} or more",
+            hint=f"launch again and raise context_tokens of [llm] by {needed - max(0, budget_tokens)} or more (--llm-context-tokens)",
         )
 
     def fits() -> bool:

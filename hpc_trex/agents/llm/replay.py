@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from hpc_trex.errors import NotFound
-from hpc_trex.files import read_record, write_record
+from hpc_trex.files import read_record, write_atomic, write_record
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import LlmCall, LlmUsage
+
+#: Stands in ``llm/`` of a search that asks nobody.
+MARK = "replay.txt"
+
+
+def is_replay(folder: Path) -> bool:
+    """Tell whether a search, by its folder of calls, is given recorded answers only."""
+    return (folder / MARK).exists()
 
 
 def copy_answers(earlier: SearchPaths, paths: SearchPaths) -> None:
@@ -29,3 +38,6 @@ def copy_answers(earlier: SearchPaths, paths: SearchPaths) -> None:
             shutil.copyfile(source, target)
         else:
             write_record(target, call.model_copy(update={"usage": LlmUsage()}))
+    write_atomic(
+        paths.llm / MARK, f"the recorded answers of {earlier.root.name}; what it never answered the rules decide\n"
+    )

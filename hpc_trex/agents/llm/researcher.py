@@ -37,7 +37,7 @@ from hpc_trex.agents.llm.context import (
     review_messages,
     revise_messages,
 )
-from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached, LlmUnavailable
+from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached
 from hpc_trex.agents.llm.evidence import Evidence, part
 from hpc_trex.agents.llm.fit import Part
 from hpc_trex.agents.llm.keys import read_key, served_key
@@ -46,7 +46,7 @@ from hpc_trex.agents.llm.served import Served
 from hpc_trex.agents.playbook import PlaybookResearcher
 from hpc_trex.agents.protocol import AwaitsApproval, Diagnosis, Sample, StillThinking, TreeView
 from hpc_trex.agents.reviewer import review
-from hpc_trex.errors import CredentialsMissing, UsageProblem
+from hpc_trex.errors import CredentialsMissing, TrexError, UsageProblem
 from hpc_trex.files import write_atomic
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import LlmCall, NodeState, RoundPlan, SearchConfig, digest
@@ -71,8 +71,8 @@ class LlmResearcher:
             raise UsageProblem("the Researcher llm has no language model", hint="hpc-trex launch --llm-model NAME")
         self.settings = config.llm
         self.ledger = Ledger(paths.llm)
-        key = served_key(paths) if config.llm.served and client is None else None
-        asked = client or LlmClient(config.llm, self.ledger, key=key or read_key(config.llm))
+        self._no_key: TrexError | None = None
+        asked = client or LlmClient(config.llm, self.ledger, key=self._key(paths))
         self.questions = Questions(config.llm, asked, self.ledger)
         self.rules = PlaybookResearcher()
         self._read: dict[int, tuple[Diagnosis, list[Sample]]] = {}
@@ -80,6 +80,20 @@ class LlmResearcher:
         self._evidence = Evidence(paths.llm / "research.txt")
         self._trouble: Exception | None = None
         """Why there is no brief yet."""
+        self._given_up: dict[int, str] = {}
+        """Rounds that the playbook designs, and why the model does not."""
+
+    def _key(self, paths: SearchPaths) -> str | None:
+        """Return the key; one that cannot be read is told when it is needed: a cancel or an answer to a gate needs none."""
+        try:
+            return (served_key(paths) if self.settings.served else None) or read_key(self.settings)
+        except TrexError as error:
+            self._no_key = error
+        except OSError as error:
+            self._no_key = CredentialsMissing(
+                f"the key cannot be read: {error}", hint="only its owner may ask this server"
+            )
+        return None
 
     # ---- designing ------------------------------------------------------------------------------------------------
 
@@ -112,10 +126,12 @@ class LlmResearcher:
             file = self._begun_file(node)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(file, f"{parent}\n")
-        try:
-            return self._designed(view, parent, node)
-        except LlmBadAnswer as error:
-            return self._by_rules(view, parent, seed, error.message)
+        if node not in self._given_up:
+            try:
+                return self._designed(view, parent, node)
+            except LlmBadAnswer as error:
+                self._given_up[node] = error.message
+        return self._by_rules(view, parent, seed, self._given_up[node])
 
     def _wait_for_reading(self, view: TreeView, parent: int) -> None:
         """Raise StillThinking while the parent is being read: its diagnosis is what the design rests on."""
@@ -162,10 +178,10 @@ class LlmResearcher:
 
     def _evidence_on(self, view: TreeView) -> list[Part]:
         """Return what literature and data sources say. Raises StillThinking while they are asked."""
-        brief = self.ledger.find(f"node-0000/{_brief_name(view)}")
+        brief = self._recorded_brief(view)
         if brief is None or not self.settings.research:
             return []
-        queries = Brief.model_validate(brief.value).queries
+        queries = brief.queries
         if not queries:
             return []
         text = self._evidence.text(queries, view.task, view.config.profile)
@@ -243,8 +259,14 @@ class LlmResearcher:
         return plan
 
     def _brief(self, view: TreeView) -> str:
-        found = self.ledger.find(f"node-0000/{_brief_name(view)}")
-        return brief_text(Brief.model_validate(found.value)) if found is not None else ""
+        brief = self._recorded_brief(view)
+        return brief_text(brief) if brief is not None else ""
+
+    def _recorded_brief(self, view: TreeView) -> Brief | None:
+        try:
+            return self.questions.recorded(f"node-0000/{_brief_name(view)}", Brief)
+        except LlmBadAnswer:  # of an earlier version of this program
+            return None
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
@@ -256,12 +278,12 @@ class LlmResearcher:
         rules, rows = self._read[node]
         try:
             said = self._brief_of(view, rules, rows) if node == 0 else self._reading(view, node, rules, rows)
-        except (LlmUnavailable, CredentialsMissing) as error:
+        except (LlmBadAnswer, LlmBudgetReached) as error:
+            said = self._without(rules, error.message)
+        except TrexError as error:
             if node == 0 and view.config.budget.max_nodes:
                 self._trouble = error  # nothing is designed without a brief: the search pauses
                 raise StillThinking from error
-            said = self._without(rules, error.message)
-        except (LlmBadAnswer, LlmBudgetReached) as error:
             said = self._without(rules, error.message)
         self._trouble = None
         del self._read[node]
@@ -297,12 +319,14 @@ class LlmResearcher:
         self, node: int, name: str, role: str, answer: type[M], messages: Callable[[], Sequence[dict[str, Any]]]
     ) -> M:
         """Return the recorded answer to a question, or begin to ask it. Raises StillThinking meanwhile."""
+        if self._no_key is not None and self.questions.recorded(f"node-{node:04d}/{name}", answer) is None:
+            raise self._no_key
         return self.questions.answer(node, name, role, answer, messages)
 
     @property
     def asking(self) -> bool:
-        """Whether a question is under way."""
-        return self.questions.asking
+        """Whether somebody is being asked just now: the answer would be lost with this process."""
+        return self.questions.asking or self._evidence.asking
 
     def wait(self, seconds: float) -> None:
         """Sleep so long, or until an answer has come in."""

@@ -406,3 +406,29 @@ def test_an_event_that_does_not_fit_is_refused(search, cluster):
         ):
             with pytest.raises(ValueError, match=r"cannot follow|not the one"):
                 controller.store.record(event)
+
+
+def test_a_gate_that_nobody_answers_does_not_outlast_a_cap_on_the_time(search, cluster, monkeypatch):
+    """Nothing comes in while it waits: the clock alone ends the search."""
+    paths = search(max_nodes=2, approve=("data",), wall_minutes=60.0)
+    with Controller(paths) as controller:
+        controller.start()
+        to_gate(controller, cluster)
+        for _ in range(5):
+            assert not controller.tick().finished
+        controller.work.started -= 3601
+        for _ in range(50):
+            report = controller.tick()
+            if report.finished:
+                break
+            cluster.finish_all()
+        assert report.state is SearchState.DONE, controller.store.state()
+
+
+def test_the_data_gate_shows_how_a_trial_mixes_the_data():
+    plan = RoundPlan(
+        hypothesis="more of one source",
+        data=DataRecipe(steps=(Load(source="gold"), Load(source="crowd"))),
+        trials=(TrialPlan(mixture={"gold": 0.01, "crowd": 0.99}),),
+    )
+    assert "mixture crowd 0.99, gold 0.01" in plan_text("data", plan)

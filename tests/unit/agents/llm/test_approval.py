@@ -156,7 +156,7 @@ def test_three_rejected_plans_pause_the_search_and_the_playbook_proposes_after_r
 
 
 def test_a_brief_that_cannot_be_written_anew_pauses_the_search(launch, cluster, monkeypatch):
-    from hpc_trex.agents.llm import client, researcher
+    from hpc_trex.agents.llm import client, errors, researcher
 
     quick = client.Pace(tries=1, first_pause=0.01, breaker_failures=1, breaker_seconds=0.01)
     monkeypatch.setattr(
@@ -170,7 +170,7 @@ def test_a_brief_that_cannot_be_written_anew_pauses_the_search(launch, cluster, 
                 controller.tick()
                 cluster.finish_all()
                 time.sleep(0.01)
-    with pytest.raises(researcher.LlmUnavailable):  # the server is gone
+    with pytest.raises(errors.LlmUnavailable):  # the server is gone
         drive(paths, cluster, [("reject", "again")])
     with Store.read(paths) as store:
         assert store.state()[0] is SearchState.PAUSED

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
 from hpc_trex.controller import Controller, loop
-from hpc_trex.errors import CredentialsMissing
+from hpc_trex.errors import CredentialsMissing, UsageProblem
 from hpc_trex.launch import LaunchOptions, create_search, plan_launch
 from hpc_trex.models import SearchState
 from hpc_trex.tree.check import check
 from hpc_trex.tree.store import Store
 from tests.llm_server import LlmServer, Status
-from tests.minds import BRIEF, Mind, plan
+from tests.minds import BRIEF, DIRECTION, Mind, plan
 from tests.program import trex
 from tests.unit.controller.simulation import Cluster
 
@@ -118,7 +119,7 @@ def test_an_answer_that_fits_no_schema_leaves_the_rules_to_do_the_work(launch, c
 
 
 def test_an_endpoint_that_is_away_pauses_the_search_charges_nothing_and_resume_goes_on(launch, cluster, monkeypatch):
-    from hpc_trex.agents.llm import client, researcher
+    from hpc_trex.agents.llm import client, errors, researcher
 
     quick = client.Pace(tries=1, first_pause=0.01, breaker_failures=1, breaker_seconds=0.01)
     monkeypatch.setattr(
@@ -127,7 +128,7 @@ def test_an_endpoint_that_is_away_pauses_the_search_charges_nothing_and_resume_g
     mind = Mind()
     with LlmServer([Status(503)]) as server:
         paths = launch(server, max_nodes=1)
-        with pytest.raises(researcher.LlmUnavailable):
+        with pytest.raises(errors.LlmUnavailable):
             drive(paths, cluster)
     with Store.read(paths) as store:
         state, message = store.state()
@@ -242,3 +243,106 @@ def test_what_the_sources_say_is_told_once_found_and_kept_for_a_replay(launch, c
         silent = launch(server, max_nodes=1, llm={"research": False})
         drive(silent, cluster).close()
     assert not (silent.llm / "research.txt").exists()
+
+
+def test_a_replay_asks_nobody_even_what_was_never_answered(launch, cluster):
+    """The rules decide what the recorded search left to them; the server that stands there hears nothing."""
+    mind = Mind(DiagnosisAnswer={"nonsense": 1})
+    with LlmServer(mind) as server:
+        drive(launch(server, name="first", max_nodes=1), cluster).close()
+    cluster.starts.clear()
+    silent = Mind()
+    with LlmServer(silent) as server:
+        paths = launch(server, name="second", max_nodes=3, replay="first")
+        with drive(paths, cluster) as controller:
+            assert controller.store.state()[0] is SearchState.DONE
+            assert "not among the recorded answers" in controller.store.node(2).plan.hypothesis
+    assert silent.asked == {}
+
+
+def test_a_recorded_answer_that_does_not_fit_any_more_is_left_to_the_rules(launch, cluster):
+    mind = Mind()
+    with LlmServer(mind) as server:
+        first = launch(server, name="first", max_nodes=1)
+        drive(first, cluster).close()
+        cluster.starts.clear()
+        second = launch(server, name="second", max_nodes=1, replay="first")
+        for name in ("brief", "direction"):
+            (file,) = second.llm.rglob(f"{name}.json")
+            record = json.loads(file.read_text())
+            record["value"] = {"of": "an earlier version"}
+            file.write_text(json.dumps(record))
+        with drive(second, cluster) as controller:
+            assert controller.store.state()[0] is SearchState.DONE
+    assert check(second) == []
+
+
+def test_a_server_whose_answers_never_fit_ends_the_search_with_the_playbooks_rounds(launch, cluster):
+    mind = Mind(Direction={"nonsense": 1})
+    with LlmServer(mind) as server, drive(launch(server, max_nodes=3), cluster) as controller:
+        assert controller.store.state()[0] is SearchState.DONE
+        assert controller.store.next_node() == 4
+    assert mind.asked["Direction"] <= 3 * 2, "a round that the rules design was asked for again"
+
+
+@pytest.mark.parametrize(
+    ("llm", "words"),
+    [
+        ({"money_cap": 5.0}, "needs both prices"),
+        ({"base_url": "llm.example.edu/v1"}, "is no address"),
+        ({"max_tokens": 1}, "max-tokens"),
+        ({"model": ""}, "needs a model"),
+    ],
+)
+def test_what_no_controller_could_work_with_is_refused_before_a_search_is_made(launch, tmp_path, llm, words):
+    with LlmServer(Mind()) as server, pytest.raises(UsageProblem, match=words):
+        launch(server, llm=llm)
+    assert not list((tmp_path / "searches").glob("*"))
+
+
+def test_a_context_that_is_too_small_pauses_the_search_and_says_so(launch, cluster):
+    with LlmServer(Mind()) as server:
+        paths = launch(server, llm={"context_tokens": 1000})
+        with pytest.raises(UsageProblem, match="room for 50 tokens"):
+            drive(paths, cluster)
+    with Store.read(paths) as store:
+        assert store.state()[0] is SearchState.PAUSED
+
+
+def test_a_key_file_that_is_gone_keeps_nobody_from_cancelling(launch, cluster, tmp_path):
+    key = tmp_path / "key"
+    key.write_text("a-key-of-some-length\n")
+    key.chmod(0o600)
+    with LlmServer(Mind()) as server:
+        paths = launch(server, llm={"key_file": str(key)})
+        with Controller(paths) as controller:
+            controller.start()
+            controller.tick()
+        key.unlink()
+        with Controller(paths) as controller:
+            controller.cancel()
+            assert controller.store.state()[0] is SearchState.CANCELLED
+
+
+def test_sources_that_break_are_told_and_hold_nobody_up(launch, cluster, monkeypatch):
+    from hpc_trex.research import research
+
+    def broken(*_args, **_more):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(research, "research", broken)
+    mind = Mind(Brief=BRIEF | {"queries": ["anything"]})
+    with LlmServer(mind) as server:
+        drive(launch(server, max_nodes=1), cluster).close()
+    assert "ZeroDivisionError" in mind.texts["Direction"][0]
+
+
+def test_what_a_model_writes_cannot_steer_a_terminal(launch, cluster):
+    poison = "harmless\x1b]52;c;cm0gLXJm\x07\u202etext"
+    mind = Mind(plan(1e-4) | {"hypothesis": poison}, Direction=DIRECTION | {"direction": poison})
+    with LlmServer(mind) as server:
+        paths = launch(server, max_nodes=1)
+        with drive(paths, cluster) as controller:
+            said = controller.store.node(1).plan.hypothesis
+    assert said == "harmless]52;c;cm0gLXJmtext"
+    assert "\x1b" not in trex("show", 1, paths.root, "--reasoning").stdout
