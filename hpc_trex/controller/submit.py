@@ -19,6 +19,7 @@ from hpc_trex.errors import ClusterRefused
 from hpc_trex.faults import reach
 from hpc_trex.files import user_name, write_record
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, SearchState, TrialState
+from hpc_trex.slurm.queue import MOST_DOUBLINGS
 from hpc_trex.slurm.scheduler import TAKES_NO_JOBS, JobRequest, SubmitRefused, SubmitUnavailable
 from hpc_trex.tree.events import AttemptEnded, AttemptIntended, AttemptQueued
 
@@ -125,7 +126,7 @@ def _hand_over(work: Work, item: Ready, token: str) -> int:
     try:
         job_id = work.scheduler.submit(request)
     except SubmitUnavailable as error:
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**work.submit_failures)
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(work.submit_failures, MOST_DOUBLINGS))
         work.submit_failures += 1
         work.not_before = time.monotonic() + pause
         work.note(f"{TAKES_NO_JOBS} ({error.message}); next try in {pause:.0f} s", item.node)

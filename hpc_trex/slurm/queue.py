@@ -24,6 +24,9 @@ SQUEUE = ("squeue", "--me", "-h", "-r", "-t", "all", "-o", parsing.SQUEUE_FORMAT
 #: cluster such a job was shown as NODE_FAIL for up to 2.3 s before it was PENDING again.
 CONFIRM_SECONDS = 5.0
 
+#: A pause after failures doubles no further: the caps lie far below, and 2**1024 is more than a float holds.
+MOST_DOUBLINGS = 10
+
 #: Names on one command line; each is under 100 characters, a line may have 131,072.
 CHUNK = 200
 
@@ -48,7 +51,9 @@ class _BackOff:
         if answer.ok:
             self._failures, self._until = 0, float("-inf")
             return True
-        self._until = self._clock() + min(self._first * 2**self._failures, self._first * 10, 300.0)
+        self._until = self._clock() + min(
+            self._first * 2 ** min(self._failures, MOST_DOUBLINGS), self._first * 10, 300.0
+        )
         self._failures += 1
         self.trouble = answer.words
         return False

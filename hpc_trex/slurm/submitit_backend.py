@@ -197,13 +197,14 @@ def parameters(profile: Profile, request: JobRequest, paths: AttemptPaths, link:
         "constraint": profile.constraint,
         "nodes": resources.nodes,
         "ntasks_per_node": 1,
-        "cpus_per_task": resources.cpus_per_task if _asks_cpus(profile, resources) else None,
+        "cpus_per_task": resources.cpus_per_task if asks_cpus(profile, resources) else None,
         "time": resources.minutes,
         "signal_delay_s": profile.signal_seconds,
         "wckey": None,  # submitit's own makes some sites refuse the job
         "setup": [*containers.setup_lines(profile), *exports, link],
         "srun_args": [
-            *_srun_arguments(paths, resources, cpus=_asks_cpus(profile, resources)),
+            *("--output", str(paths.stdout), "--error", str(paths.stderr), "--open-mode=append"),
+            *step_options(profile, resources),
             *containers.srun_options(profile, _folders(request), workdir=paths.root),
         ],
     }
@@ -225,16 +226,17 @@ def parameters(profile: Profile, request: JobRequest, paths: AttemptPaths, link:
     return given
 
 
-def _asks_cpus(profile: Profile, resources: Resources) -> bool:
+def asks_cpus(profile: Profile, resources: Resources) -> bool:
+    """Tell whether a job names its CPUs: some sites give them with the GPUs and refuse the question."""
     return profile.cpu_request or not resources.gpus_per_node
 
 
-def _srun_arguments(paths: AttemptPaths, resources: Resources, *, cpus: bool) -> list[str]:
+def step_options(profile: Profile, resources: Resources) -> list[str]:
+    """Return what every ``srun`` of a job needs, whatever it starts."""
     return [
-        *("--output", str(paths.stdout), "--error", str(paths.stderr), "--open-mode=append"),
         "--export=ALL",
         # Since Slurm 22.05 srun does not take this from sbatch: a step would be bound to one CPU.
-        *([f"--cpus-per-task={resources.cpus_per_task}"] if cpus else []),
+        *([f"--cpus-per-task={resources.cpus_per_task}"] if asks_cpus(profile, resources) else []),
         "--kill-on-bad-exit=1",
         # Sites may set WaitTime, which ends the other tasks some seconds after the first one is through.
         "--wait=0",

@@ -131,6 +131,11 @@ def _resolved(
 
 
 def _check_methods(config: SweepConfig) -> None:
+    if "llm" in config.researchers and not config.baseline_only:
+        raise UsageProblem(
+            "sweep: a sweep's elements have no language model yet, so Researcher llm is not for them",
+            hint="playbook, tpe or random; or: hpc-trex launch --researcher llm",
+        )
     try:
         for element in config.elements():
             config.researcher_of(element), config.policy_of(element)

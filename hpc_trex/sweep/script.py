@@ -21,7 +21,7 @@ from hpc_trex.slurm.containers import from_environment, interpreter, model_folde
 from hpc_trex.slurm.preflight import ask_script
 from hpc_trex.slurm.refusals import refusal
 from hpc_trex.slurm.scheduler import JobRequest, SubmitUnavailable
-from hpc_trex.slurm.submitit_backend import parameters
+from hpc_trex.slurm.submitit_backend import parameters, step_options
 from hpc_trex.sweep.chunks import Chunk
 from hpc_trex.sweep.records import ArrayRecord, SweepConfig
 
@@ -84,7 +84,7 @@ def _command(paths: SweepPaths, config: SweepConfig, record: ArrayRecord) -> str
     folders += [folder for model in config.models if model.path for folder in model_folders(model.path)]
     python = interpreter(profile, folders, workdir=paths.root, gpus=config.resources.gpus_per_node)
     inside = srun_options(profile, folders, workdir=paths.root)
-    steps = ["srun", "--ntasks=1", "--export=ALL", *inside] if inside else []
+    steps = ["srun", "--ntasks=1", *step_options(profile, config.resources), *inside] if inside else []
     words = [*steps, *python, "-u", "-m", "hpc_trex", "sweep", "element", str(paths.root)]
     return f'exec {shlex.join(words)} "$SLURM_ARRAY_TASK_ID" --array {record.number}'
 

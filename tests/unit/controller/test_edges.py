@@ -311,3 +311,13 @@ def test_the_reached_cap_is_still_told_after_the_sealed_test_had_to_pause(search
     with drive(paths, cluster) as controller:
         assert controller.store.state()[0] is SearchState.DONE
         assert controller.store.state()[1].startswith("budget reached")
+
+
+def test_two_thousand_submits_that_nobody_answers_are_tried_on(search, cluster):
+    paths = search()
+    with Controller(paths) as controller:
+        controller.start()
+        controller.work.submit_failures = 2000
+        cluster.refuse_next = "before"
+        assert not controller.tick().finished
+        assert controller.work.submit_failures == 2001

@@ -67,6 +67,15 @@ def test_an_outage_is_unknown_and_the_pause_grows():
     assert queue.poll([job("t", "1")])["t"].state is JobState.RUNNING
 
 
+def test_an_outage_of_two_thousand_questions_is_still_an_outage():
+    slurm = Slurm(squeue=Answer(1, "", "Unable to contact slurm controller"))
+    queue = slurm.queue(poll_seconds=10)
+    for number in range(2000):
+        slurm.now = 100.0 * number
+        assert queue.poll([job("t", "1")])["t"].state is JobState.UNKNOWN
+    assert slurm.count("squeue") == 2000
+
+
 def test_the_token_decides_and_not_the_id_that_slurm_gave_twice():
     slurm = Slurm(squeue="5|RUNNING|None|n1|somebody-else\n6|PENDING|Priority||mine\n")
     status = slurm.queue().poll([job("mine", "5")])["mine"]

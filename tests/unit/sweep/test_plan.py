@@ -51,6 +51,7 @@ def test_a_bad_file_names_the_key_and_the_file(tmp_path, text, words):
         ({"seeds": (1, 1)}, UsageProblem, "names one twice"),
         ({"tasks": ("mini-triagee",)}, NotFound, "mini-triage"),
         ({"researchers": ("playbok",)}, UsageProblem, "playbok"),
+        ({"researchers": ("random", "llm")}, UsageProblem, "no language model"),
         ({"policies": ("best",)}, UsageProblem, "best"),
         ({"models": ("builtin:no",)}, NotFound, "builtin:no"),
         ({"profile": "nowhere"}, NotFound, "nowhere"),
