@@ -10,7 +10,7 @@ import click
 
 from hpc_trex.cli.options import dry_run_option, emit
 from hpc_trex.cli.sweep_options import Names, Numbers
-from hpc_trex.errors import ClusterRefused, TrexError, UsageProblem
+from hpc_trex.errors import ClusterRefused, UsageProblem
 
 if TYPE_CHECKING:
     from hpc_trex.sweep.plan import SweepPlan
@@ -71,17 +71,13 @@ def command(ctx: click.Context, /, *, file: Path | None, yes: bool, dry_run: boo
         return
     paths = create_sweep(plan)
     from hpc_trex.cli.sweep_resume import started
+    from hpc_trex.slurm.scheduler import SubmitUnavailable
 
     try:
         ctx.exit(started(paths, config.name, None))
-    except ClusterRefused as error:
-        raise with_hint(error, f"{error.hint}; the sweep is made: hpc-trex sweep resume {config.name}") from error
-
-
-def with_hint(error: ClusterRefused, hint: str) -> TrexError:
-    """Return the error with another hint."""
-    error.hint = hint
-    return error
+    except (ClusterRefused, SubmitUnavailable) as error:
+        error.hint = f"{error.hint}; the sweep is made: hpc-trex sweep resume {config.name}"
+        raise
 
 
 def first_arrays(plan: SweepPlan) -> list[str]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hpc_trex.sweep.records import SweepConfig
 
 FAILED, NOT_FINISHED, CANCELLED = 100, 101, 103
+#: Until what looks lost is looked at again.
+SECOND_LOOK = 5.0
 
 
 @click.command("wait", epilog="Example: hpc-trex sweep wait sweep-1 && hpc-trex sweep table sweep-1 --csv")
@@ -23,27 +25,30 @@ FAILED, NOT_FINISHED, CANCELLED = 100, 101, 103
 @click.pass_context
 def command(ctx: click.Context, /, *, sweep: str | None, timeout: float | None) -> None:
     """Wait until no element of SWEEP waits or runs, and print the table. Exit code: 0 all done, 100 some failed, stopped, lost
-    or missing, 101 not over in time, 103 all the others cancelled.
+    or missing, 101 not over in time, or not known, 103 all the others cancelled.
     """
-    from hpc_trex.sweep.records import AT_WORK
-    from hpc_trex.sweep.standing import counts, standings
+    from hpc_trex.sweep.standing import at_work, being_submitted, counts, standings, undecided
 
     paths, config = opened(sweep)
     until = None if timeout is None else time.monotonic() + timeout
-    told = ""
+    told, doubts = "", set[int]()
     while True:
         found = standings(paths, config)
         words = ", ".join(f"{count} {state}" for state, count in counts(found).items())
         if words != told:
             emit(f"{time.strftime('%H:%M:%S')} {words}")
             told = words
-        if not any(one.state in AT_WORK for one in found):
+        before, doubts = doubts, undecided(found)
+        busy = at_work(found) or being_submitted(paths)
+        if not busy and doubts <= before:
             ctx.exit(last_words(paths, config))
         left = None if until is None else until - time.monotonic()
         if left is not None and left <= 0:
+            if not busy:
+                ctx.exit(last_words(paths, config))
             emit(f"sweep {config.name} is not over after {timeout:g} s")
             ctx.exit(NOT_FINISHED)
-        pause = config.profile.poll_seconds
+        pause = config.profile.poll_seconds if busy else min(config.profile.poll_seconds, SECOND_LOOK)
         time.sleep(pause if left is None else min(pause, left))
 
 

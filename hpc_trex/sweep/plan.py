@@ -76,6 +76,11 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
                 hint=f"name each of the {name} once",
             )
     profile = load_profile(request.profile)
+    if profile.scheduler == "steps":
+        raise UsageProblem(
+            f"profile {profile.name} runs steps of an allocation, and an element is a whole job",
+            hint='a profile with scheduler = "slurm"; steps are for the jobs inside: --inner-profile',
+        )
     make_scheduler(profile)  # refuses a profile that cannot be used
     inner = inner_profile(profile, request)
     name = request.name or new_sweep_name()

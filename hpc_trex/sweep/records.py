@@ -211,6 +211,8 @@ class Standing(Record):
     token: str = ""
     host: str = ""
     result: ElementResult | None = None
+    stuck: bool = False
+    """Unknown, and waiting here does not tell: somebody has to do what the reason says."""
 
 
 #: What ``sweep resume`` submits.

@@ -6,9 +6,11 @@ again is harmless, since its search goes on from what it recorded and a lease ke
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -20,7 +22,7 @@ from hpc_trex.slurm.parsing import Row
 from hpc_trex.slurm.queue import SQUEUE
 from hpc_trex.slurm.scheduler import JobState
 from hpc_trex.sweep.folder import arrays, result, runs
-from hpc_trex.sweep.records import ArrayRecord, Element, ElementResult, ElementState, Standing, SweepConfig
+from hpc_trex.sweep.records import AT_WORK, ArrayRecord, Element, ElementResult, ElementState, Standing, SweepConfig
 from hpc_trex.tree.lease import Lease
 
 _INDEX = re.compile(r"\d+_(\d+)")
@@ -113,6 +115,8 @@ def _here(paths: SweepPaths) -> Queue:
 
 def _traces(paths: SweepPaths, number: int) -> Traces:
     element = paths.element(number)
+    with suppress(FileNotFoundError):
+        os.listdir(element.root)  # a network file system may else remember that the result was not there
     left = result(paths, number)
     if left is not None and left.state == "done":
         return Traces(left, left.token, cancelled=False, held_by="")
@@ -151,11 +155,34 @@ def judge(element: Element, record: ArrayRecord | None, queue: Queue, traces: Tr
     if not queue.answered:
         return stands(state=ElementState.UNKNOWN, reason=f"squeue does not answer: {queue.trouble}")
     if record is not None and record.job_id is None and row is None:
-        return stands(state=ElementState.UNKNOWN, reason="whether Slurm has its array is not known: sweep resume asks")
+        why = "whether Slurm has its array is not known: sweep resume asks"
+        return stands(state=ElementState.UNKNOWN, reason=why, stuck=True)
     if not slurm and not traces.last_run:
         return stands(state=ElementState.MISSING)
     why = "its job is over and left no result" + (f" ({parsing.status_of(row).reason})" if row else "")
     return stands(state=ElementState.LOST, reason=why)
+
+
+def undecided(found: Iterable[Standing]) -> set[int]:
+    """Return the elements whose state one look does not settle: lost ones, and unknown ones that waiting does not tell of.
+
+    A result may be on its way through a network file system, and an array's job id on its way into the record.
+    """
+    return {one.element.number for one in found if one.stuck or one.state is ElementState.LOST}
+
+
+def at_work(found: Iterable[Standing]) -> bool:
+    """Tell whether there is something to wait for."""
+    return any(one.state in AT_WORK and not one.stuck for one in found)
+
+
+def being_submitted(paths: SweepPaths) -> bool:
+    """Tell whether a launch or resume of the sweep is at it."""
+    try:
+        Lease(SearchPaths(paths.root)).must_be_free()
+    except LeaseHeld:
+        return True
+    return False
 
 
 def counts(found: Iterable[Standing]) -> dict[str, int]:

@@ -132,3 +132,10 @@ def test_a_plan_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("HPC_TREX_CACHE", str(tmp_path / "c"))
     plan_sweep(request(seeds=(0, 1)))
     assert not Path(tmp_path / "h").exists()
+
+
+def test_elements_are_jobs_and_never_steps(make, tmp_path):
+    with pytest.raises(UsageProblem, match="whole job"):
+        make(profile=written(tmp_path, noop_profile(name="stepping", scheduler="steps")))
+    steps = written(tmp_path, noop_profile(name="within", scheduler="steps"))
+    assert read_config(make(inner_profile=steps)).inner.scheduler == "steps"
