@@ -7,6 +7,7 @@ sacct are given up apart: where only the accounting is away, jobs that squeue st
 from __future__ import annotations
 
 import datetime
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -206,6 +207,20 @@ class SlurmQueue:
         if self._suspects.get(key, ("", now))[0] != word:
             self._suspects[key] = (word, now)
         return now - self._suspects[key][1] >= CONFIRM_SECONDS
+
+
+def cluster_name(ask: Ask = ask) -> str:
+    """Return the name of the cluster that Slurm's commands speak to here; empty where Slurm does not tell."""
+    answer = ask(("scontrol", "show", "config"))
+    match = re.search(r"^ClusterName\s*=\s*(\S+)", answer.out, re.MULTILINE) if answer.ok else None
+    return match[1] if match else ""
+
+
+def other_cluster(name: str, here: str) -> str:
+    """Return why jobs of cluster ``name`` cannot be asked about; empty where they can: that is ``here``, or has no name."""
+    if not name or name == here:
+        return ""
+    return f"submitted to cluster {name}; " + (f"this is {here}" if here else "which one this is, Slurm does not tell")
 
 
 def _wants_detail(row: Row) -> bool:

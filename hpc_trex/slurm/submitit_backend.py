@@ -7,10 +7,8 @@ The job calls one fixed function with the path of its spec. Results and progress
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from hpc_trex.slurm import containers, parsing, processes
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.environment import dropped_names, job_variables
 from hpc_trex.slurm.jobside import run_and_exit
-from hpc_trex.slurm.queue import CHUNK, SlurmQueue
+from hpc_trex.slurm.queue import CHUNK, SlurmQueue, cluster_name, other_cluster
 from hpc_trex.slurm.refusals import refusal
 from hpc_trex.slurm.scheduler import CancelUnavailable, JobRef, JobRequest, JobState, JobStatus, SubmitUnavailable
 
@@ -64,6 +62,7 @@ class SlurmScheduler:
         self._profile = profile
         self._entry = entry
         self._ask = ask
+        self._cluster = ""
         self._queue = SlurmQueue(accounting=profile.accounting, poll_seconds=profile.poll_seconds, ask=ask)
 
     def submit(self, request: JobRequest) -> str:
@@ -76,8 +75,9 @@ class SlurmScheduler:
         containers.require_image(self._profile)
         executor = self._executor(request)
         try:
-            if self.cluster:  # not worth a flush: a cut one is as none, and the job id has its own record
-                AttemptPaths(request.directory).cluster.write_text(self.cluster + "\n", encoding="utf-8")
+            cluster = self.cluster
+            if cluster:  # not worth a flush: a cut one is as none, and the job id has its own record
+                AttemptPaths(request.directory).cluster.write_text(cluster + "\n", encoding="utf-8")
             return executor.submit_one(self._entry, str(request.spec))
         except SbatchFailed as error:
             if error.code == 0:
@@ -98,35 +98,33 @@ class SlurmScheduler:
         for job in jobs:
             if statuses[job.token].state is not JobState.ABSENT:
                 continue
-            elsewhere = self.elsewhere(job)
+            elsewhere = self._elsewhere(job)
             if elsewhere:
-                words = f"submitted to cluster {elsewhere}; this is {self.cluster}"
-                statuses[job.token] = JobStatus(JobState.UNKNOWN, job.job_id, words)
+                statuses[job.token] = JobStatus(JobState.UNKNOWN, job.job_id, elsewhere)
             elif job.job_id is None and under_way(job.directory):
                 statuses[job.token] = JobStatus(JobState.UNKNOWN, None, "its sbatch still waits for an answer")
         return statuses
 
-    @cached_property
+    @property
     def cluster(self) -> str:
-        """The name of this cluster; empty where Slurm does not tell."""
-        answer = self._ask(("scontrol", "show", "config"))
-        match = re.search(r"^ClusterName\s*=\s*(\S+)", answer.out, re.MULTILINE) if answer.ok else None
-        return match[1] if match else ""
+        """The name of this cluster; empty while Slurm does not tell, which is asked again."""
+        self._cluster = self._cluster or cluster_name(self._ask)
+        return self._cluster
 
-    def elsewhere(self, job: JobRef) -> str:
-        """Return the name of the other cluster that a job was submitted to; empty for a job of this one, or of no name."""
+    def _elsewhere(self, job: JobRef) -> str:
+        """Return why a job of another cluster is not known here; empty for one of this cluster, or of no name."""
         try:
             name = AttemptPaths(job.directory).cluster.read_text(encoding="utf-8").strip()
         except OSError:  # of an earlier version of this program, or not submitted yet
             return ""
-        return name if name and self.cluster and name != self.cluster else ""
+        return other_cluster(name, self.cluster) if name else ""
 
     def cancel(self, jobs: Sequence[JobRef]) -> None:
         """Cancel the jobs that carry these tokens. Raises :class:`CancelUnavailable`."""
         tokens = {job.token for job in jobs}
         if not tokens:
             return
-        others = sorted({name for job in jobs if (name := self.elsewhere(job))})
+        others = sorted({words for job in jobs if (words := self._elsewhere(job))})
         queue = self._ask(("squeue", "--me", "-h", "-r", "-o", parsing.SQUEUE_FORMAT))
         if not queue.ok:
             raise CancelUnavailable(
@@ -146,7 +144,7 @@ class SlurmScheduler:
                 )
         if others:
             raise CancelUnavailable(
-                f"some jobs were submitted to cluster {', '.join(others)}, and this is {self.cluster}",
+                f"some jobs are not known here: {'; '.join(others)}",
                 hint="the same command on a login node of that cluster",
             )
 

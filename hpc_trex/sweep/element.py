@@ -108,7 +108,10 @@ class Clock:
     def __init__(self, folder: ElementPaths, config: SweepConfig, job: Job) -> None:
         self._path = folder.run(job.token)
         self._path.parent.mkdir(exist_ok=True)
-        self._began = self._last = time.monotonic()
+        # Slurm may put a job back into the queue (a node died): what it held before stands under the same token.
+        before = read_record(self._path, RunRecord)
+        self._last = time.monotonic()
+        self._began = self._last - (before.seconds if before is not None else 0.0)
         resources = config.resources
         began = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._record = RunRecord(

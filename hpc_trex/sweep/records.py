@@ -139,6 +139,8 @@ class ArrayRecord(Record):
     after: tuple[str, ...] = ()
     """Arrays that must be over before this one starts, so that the throttle holds over all of them."""
     job_id: str | None = None
+    cluster: str = ""
+    """The cluster that it was submitted to; empty where Slurm did not tell."""
     void: bool = False
     """Given up: Slurm never had it. A job of it that comes up all the same leaves at once."""
 

@@ -34,7 +34,7 @@ def go_on(
     require_numbers(config, only)
     with Lease(SearchPaths(paths.root)) as lease:
         if config.profile.scheduler == "slurm":
-            reconcile(paths, say, ask=ask)
+            reconcile(paths, say, ask=ask, keep=lease.check)
         found = standings(paths, config, ask=ask)
         refuse_silence(found)
         wanted = to_submit(found, only)
@@ -44,7 +44,8 @@ def go_on(
         for number in wanted:
             paths.element(number).cancelled.unlink(missing_ok=True)
         if config.profile.scheduler == "slurm":
-            submit_arrays(paths, config, plan_arrays(config, arrays(paths), found, wanted, ask=ask), say, ask=ask)
+            planned = plan_arrays(config, arrays(paths), found, wanted, ask=ask)
+            submit_arrays(paths, config, planned, say, ask=ask, keep=lease.check)
         else:
             run_here(paths, config, wanted, say, keep=lease.check)
     return wanted
@@ -73,7 +74,8 @@ def refuse_silence(found: Sequence[Standing]) -> None:
     if unknown:
         numbers = spans([one.element.number for one in unknown])
         raise ClusterRefused(
-            f"how elements {numbers} stand is not known: {unknown[0].reason}", hint="try again when Slurm answers"
+            f"how elements {numbers} stand is not known: {unknown[0].reason}",
+            hint="try again when Slurm answers, on the cluster of these elements",
         )
 
 
@@ -119,8 +121,8 @@ def cancel(
     unknown = [one for one in found if one.state is ElementState.UNKNOWN]
     if unknown:
         raise ClusterRefused(
-            f"Slurm does not answer, so {len(unknown)} job(s) may run on: {unknown[0].reason}",
-            hint=f"again, when it answers: hpc-trex sweep cancel {config.name}",
+            f"{len(unknown)} job(s) may run on: {unknown[0].reason}",
+            hint=f"again, when Slurm answers, on the cluster of these elements: hpc-trex sweep cancel {config.name}",
         )
     return numbers
 

@@ -6,7 +6,6 @@ again is harmless, since its search goes on from what it recorded and a lease ke
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ from hpc_trex.layout import SearchPaths, SweepPaths
 from hpc_trex.slurm import parsing, processes
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.parsing import Row
-from hpc_trex.slurm.queue import SQUEUE
+from hpc_trex.slurm.queue import SQUEUE, cluster_name, other_cluster
 from hpc_trex.slurm.scheduler import JobState
 from hpc_trex.sweep.folder import arrays, result, runs
 from hpc_trex.sweep.records import AT_WORK, ArrayRecord, Element, ElementResult, ElementState, Standing, SweepConfig
@@ -62,7 +61,21 @@ def standings(
         if wanted is None or element.number in wanted:
             record = latest.get(element.number)
             found.append(judge(element, record, queue, _traces(paths, element.number), slurm=slurm))
-    return found
+    return _of_this_cluster(found, latest, ask) if slurm else found
+
+
+def _of_this_cluster(found: list[Standing], latest: Mapping[int, ArrayRecord], ask: Ask) -> list[Standing]:
+    """Return the standings with no element lost, or unrecorded, only because its array went to another cluster."""
+    doubtful = undecided(one for one in found if one.element.number in latest)
+    names = {latest[number].cluster for number in doubtful} - {""}
+    here = cluster_name(ask) if names else ""
+    words = {number: other_cluster(latest[number].cluster, here) for number in doubtful}
+    return [
+        one.model_copy(update={"state": ElementState.UNKNOWN, "reason": why, "stuck": bool(here)})
+        if (why := words.get(one.element.number))
+        else one
+        for one in found
+    ]
 
 
 def from_results(paths: SweepPaths, config: SweepConfig) -> list[Standing]:
@@ -116,7 +129,7 @@ def _here(paths: SweepPaths) -> Queue:
 def _traces(paths: SweepPaths, number: int) -> Traces:
     element = paths.element(number)
     with suppress(FileNotFoundError):
-        os.listdir(element.root)  # a network file system may else remember that the result was not there
+        list(element.root.iterdir())  # a network file system may else remember that the result was not there
     left = result(paths, number)
     if left is not None and left.state == "done":
         return Traces(left, left.token, cancelled=False, held_by="")

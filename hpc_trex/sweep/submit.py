@@ -17,7 +17,7 @@ from hpc_trex.files import write_record
 from hpc_trex.layout import SweepPaths
 from hpc_trex.slurm import parsing, processes
 from hpc_trex.slurm.commands import Ask, ask
-from hpc_trex.slurm.queue import CONFIRM_SECONDS, SQUEUE
+from hpc_trex.slurm.queue import CONFIRM_SECONDS, SQUEUE, cluster_name, other_cluster
 from hpc_trex.slurm.scheduler import SubmitUnavailable
 from hpc_trex.sweep.chunks import Chunk, chunks
 from hpc_trex.sweep.folder import arrays, runs
@@ -65,16 +65,20 @@ def submit_arrays(
     say: Callable[[str], None],
     *,
     ask: Ask = ask,
+    keep: Callable[[], None] = lambda: None,
 ) -> list[ArrayRecord]:
-    """Submit the arrays and return their records with job ids. The caller holds the sweep's lease.
+    """Submit the arrays and return their records with job ids. The caller holds the sweep's lease, which
+    ``keep`` renews.
 
     Raises :class:`SubmitRefused` or :class:`SubmitUnavailable`; what was submitted before stays so, and the array in
     question is recorded as void, or found again by the next :func:`reconcile`.
     """  # fmt: skip
     done: list[ArrayRecord] = []
+    cluster = cluster_name(ask)
     for planned_record, chunk in planned:
+        keep()
         earlier = tuple(str(record.job_id) for record in done) if chunk.waits else ()
-        record = planned_record.model_copy(update={"after": (*planned_record.after, *earlier)})
+        record = planned_record.model_copy(update={"after": (*planned_record.after, *earlier), "cluster": cluster})
         text = render(paths, config, record, chunk)
         folder = paths.array(record.number)
         folder.root.mkdir(parents=True, exist_ok=True)
@@ -118,21 +122,30 @@ def reconcile(
     *,
     ask: Ask = ask,
     sleep: Callable[[float], None] = time.sleep,
+    keep: Callable[[], None] = lambda: None,
 ) -> None:
-    """Give every record of an array its job id, or call it void. The caller holds the sweep's lease.
+    """Give every record of an array its job id, or call it void. The caller holds the sweep's lease, which ``keep`` renews.
 
-    Raises :class:`ClusterRefused` (exit code 5) while Slurm cannot be asked: an array could be submitted twice.
+    Raises :class:`ClusterRefused` (exit code 5) while Slurm cannot be asked, or here is not the cluster to ask: an array
+    could be submitted twice.
     """  # fmt: skip
     for record in arrays(paths):
         if record.job_id is not None or record.void:
             continue
-        job = _find(paths, record, ask=ask, sleep=sleep)
+        elsewhere = other_cluster(record.cluster, cluster_name(ask)) if record.cluster else ""
+        if elsewhere:
+            raise ClusterRefused(
+                f"array {record.token}: {elsewhere}", hint="the same command on a login node of that cluster"
+            )
+        job = _find(paths, record, ask=ask, sleep=sleep, keep=keep)
         changed = record.model_copy(update={"job_id": job} if job else {"void": True})
         write_record(paths.array(record.number).record, changed)
         say(f"array {record.token}: " + (f"Slurm has it as {job}" if job else "Slurm never had it"))
 
 
-def _find(paths: SweepPaths, record: ArrayRecord, *, ask: Ask, sleep: Callable[[float], None]) -> str | None:
+def _find(
+    paths: SweepPaths, record: ArrayRecord, *, ask: Ask, sleep: Callable[[float], None], keep: Callable[[], None]
+) -> str | None:
     """Return the job id that Slurm gave an array; None when it has none under this token, asked more than once."""
     waited = 0.0
     while True:
@@ -146,6 +159,7 @@ def _find(paths: SweepPaths, record: ArrayRecord, *, ask: Ask, sleep: Callable[[
         if waited >= CONFIRM_SECONDS and not _submit_under_way(paths, record):
             return None
         sleep(LOOK_SECONDS)
+        keep()
         waited += LOOK_SECONDS
 
 

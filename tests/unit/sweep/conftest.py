@@ -26,6 +26,7 @@ class Cluster:
         self.jobs: list[str] = []
         self.accounts: list[str] = []
         self.silent = False
+        self.name = ""
         self.sbatch = Answer(0, "41\n", "")
 
     def __call__(self, command: Sequence[str]) -> Answer:
@@ -37,7 +38,8 @@ class Cluster:
         if command[0] == "sacct":
             return Answer(0, "\n".join(self.accounts), "")
         if command[:2] == ("scontrol", "show"):
-            return Answer(0, "MaxArraySize            = 4\n", "")
+            named = f"ClusterName             = {self.name}\n" if self.name else ""
+            return Answer(0, f"{named}MaxArraySize            = 4\n", "")
         return self.sbatch if command[0] == "sbatch" else Answer(0, "", "")
 
     def calls(self, name: str) -> list[tuple[str, ...]]:

@@ -13,9 +13,10 @@ from hpc_trex.layout import SearchPaths, SweepPaths
 from hpc_trex.slurm.commands import Answer
 from hpc_trex.slurm.scheduler import SubmitRefused, SubmitUnavailable
 from hpc_trex.sweep.folder import arrays, read_config
-from hpc_trex.sweep.records import ArrayRecord, ElementResult, RunRecord
+from hpc_trex.sweep.records import ArrayRecord, ElementResult, ElementState, RunRecord
 from hpc_trex.sweep.run import cancel, go_on
-from hpc_trex.sweep.submit import reconcile, spans
+from hpc_trex.sweep.standing import standings
+from hpc_trex.sweep.submit import plan_arrays, reconcile, spans, submit_arrays
 from hpc_trex.tree.lease import Lease
 
 SAID: list[str] = []
@@ -208,6 +209,41 @@ def test_a_cancel_that_slurm_does_not_hear_stands_all_the_same_and_says_so(make,
         cancel(paths, read_config(paths), SAID.append, ask=slurm)
     slurm.silent = False
     assert resume(paths, slurm) == []
+
+
+def test_an_array_of_another_cluster_is_neither_lost_nor_void_nor_submitted_again_here(make, slurm):
+    paths = make(scheduler="slurm", seeds=(0, 1))
+    slurm.name = "alpha"
+    resume(paths, slurm)
+    assert arrays(paths)[0].cluster == "alpha"
+    slurm.name = "beta"
+    config = read_config(paths)
+    found = standings(paths, config, ask=slurm)
+    assert {(one.state, one.stuck) for one in found} == {(ElementState.UNKNOWN, True)}
+    assert found[0].reason == "submitted to cluster alpha; this is beta"
+    for call in (lambda: resume(paths, slurm), lambda: cancel(paths, config, SAID.append, only=[1], ask=slurm)):
+        with pytest.raises(ClusterRefused, match="cluster alpha; this is beta"):
+            call()
+    write_record(paths.array(1).record, arrays(paths)[0].model_copy(update={"job_id": None}))
+    with pytest.raises(ClusterRefused, match="cluster alpha; this is beta"):
+        reconcile(paths, SAID.append, ask=slurm, sleep=lambda _: None)
+    slurm.name = "alpha"
+    reconcile(paths, SAID.append, ask=slurm, sleep=lambda _: None)
+    assert arrays(paths)[0].void
+
+
+def test_the_lease_is_renewed_before_each_array_and_at_each_look(make, slurm):
+    paths = make(scheduler="slurm", seeds=tuple(range(6)))
+    config = read_config(paths)
+    kept: list[int] = []
+    planned = plan_arrays(config, [], [], range(6), ask=slurm)
+    submit_arrays(paths, config, planned, SAID.append, ask=slurm, keep=lambda: kept.append(len(slurm.calls("sbatch"))))
+    assert kept == [0, 1]
+    write_record(paths.array(1).record, arrays(paths)[0].model_copy(update={"job_id": None}))
+    kept.clear()
+    looks: list[float] = []
+    reconcile(paths, SAID.append, ask=slurm, sleep=looks.append, keep=lambda: kept.append(1))
+    assert len(kept) == len(looks) > 1
 
 
 def test_a_number_that_is_no_elements_is_refused(make, slurm):
