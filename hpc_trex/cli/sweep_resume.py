@@ -18,9 +18,20 @@ if TYPE_CHECKING:
 )
 @sweep_argument
 @elements_option
+@click.option(
+    "--gpu-hours", type=click.FloatRange(min=0, min_open=True), help="New cap on the sweep's GPU-hours at worst."
+)
 @dry_run_option
 @click.pass_context
-def command(ctx: click.Context, /, *, sweep: str | None, only: tuple[int, ...] | None, dry_run: bool) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    sweep: str | None,
+    only: tuple[int, ...] | None,
+    gpu_hours: float | None,
+    dry_run: bool,
+) -> None:
     """Go on with SWEEP (default: the newest): what is done stays, what is at work goes on, the rest is submitted.
 
     An element that was cut off goes on from what it recorded. One that a person cancelled only where --only names it.
@@ -37,17 +48,17 @@ def command(ctx: click.Context, /, *, sweep: str | None, only: tuple[int, ...] |
         emit(", ".join(f"{count} {state}" for state, count in counts(found).items()))
         emit(f"{len(numbers)} element(s) would be submitted" + (f": {spans(numbers)}" if numbers else ""))
         return
-    ctx.exit(started(paths, config.name, only))
+    ctx.exit(started(paths, config.name, only, gpu_hours))
 
 
-def started(paths: SweepPaths, name: str, only: tuple[int, ...] | None) -> int:
+def started(paths: SweepPaths, name: str, only: tuple[int, ...] | None, gpu_hours: float | None = None) -> int:
     """Submit what is to be done and say what to type next; on this machine run it, print the table, return the exit code."""
     from hpc_trex.sweep.folder import read_config
     from hpc_trex.sweep.run import go_on
 
     config = read_config(paths)
     try:
-        numbers = go_on(paths, config, emit, only=only)
+        numbers = go_on(paths, config, emit, only=only, gpu_hours=gpu_hours)
     except KeyboardInterrupt:
         emit(f"\nno further element is started; those that run go on. Go on: hpc-trex sweep resume {name}")
         raise

@@ -60,8 +60,8 @@ def read_config(paths: SweepPaths) -> SweepConfig:
 
 
 def write_config(paths: SweepPaths, config: SweepConfig) -> None:
-    """Write the frozen sweep."""
-    write_atomic(paths.config, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)), mode=0o600)
+    """Write the frozen sweep, readable as the umask says: a group may share it."""
+    write_atomic(paths.config, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
 
 
 def arrays(paths: SweepPaths) -> list[ArrayRecord]:

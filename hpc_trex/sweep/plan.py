@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -193,8 +194,7 @@ def element_resources(profile: Profile, request: SweepRequest) -> Resources:
     """
     kinds = (profile.train, profile.evaluate, profile.prepare)
     most = request.parallel
-    searching = 1 if request.baseline_only else request.max_nodes * request.trials + 6
-    worst = searching * profile.train.minutes // most + 3 * profile.evaluate.minutes
+    worst = worst_minutes(profile, request)
     ceiling = profile.max_minutes or LONGEST_MINUTES
     if request.minutes is not None and profile.max_minutes is not None and request.minutes > profile.max_minutes:
         raise UsageProblem(
@@ -210,7 +210,23 @@ def element_resources(profile: Profile, request: SweepRequest) -> Resources:
     )
 
 
-def refuse_above_cap(config: SweepConfig, count: int, used: float = 0.0) -> None:
+def worst_minutes(profile: Profile, request: SweepRequest) -> int:
+    """Return how long an element's jobs take when each runs to its limit: evaluations, data of each round, trainings."""
+    evaluations = 3 * profile.evaluate.minutes
+    if request.baseline_only:
+        return evaluations + profile.train.minutes
+    noise = request.noise
+    repeats = noise.floor_repeats + noise.final_candidates * (noise.final_seeds - 1)
+    rounds = math.ceil((request.max_nodes * request.trials + repeats) / request.parallel) * profile.train.minutes
+    return evaluations + request.max_nodes * profile.prepare.minutes + rounds
+
+
+def refuse_above_cap(
+    config: SweepConfig,
+    count: int,
+    used: float = 0.0,
+    hint: str = "raise --gpu-hours, or shorten --minutes, or take fewer elements",
+) -> None:
     """Raise :class:`BudgetReached` when ``count`` further elements could use more GPU-hours than the cap leaves."""
     worst = count * config.element_gpu_hours
     if config.gpu_hours is not None and used + worst > config.gpu_hours:
@@ -218,7 +234,7 @@ def refuse_above_cap(config: SweepConfig, count: int, used: float = 0.0) -> None
         raise BudgetReached(
             f"{spent}{count} element(s) of {config.element_gpu_hours:g} GPU-hours may need {worst:g}: "
             f"the cap is {config.gpu_hours:g}",
-            hint="raise --gpu-hours, or shorten --minutes, or take fewer elements",
+            hint=hint,
         )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 
+from hpc_trex.controller.requests import Request, place
 from hpc_trex.errors import ClusterRefused, NotFound
-from hpc_trex.files import write_atomic
+from hpc_trex.files import user_name, write_atomic
 from hpc_trex.layout import SearchPaths, SweepPaths
 from hpc_trex.slurm import processes
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.queue import CHUNK
-from hpc_trex.sweep.folder import arrays, held
+from hpc_trex.sweep.folder import arrays, held, write_config
 from hpc_trex.sweep.local import run_here
 from hpc_trex.sweep.plan import refuse_above_cap
 from hpc_trex.sweep.records import AT_WORK, TO_SUBMIT, ElementState, Standing, SweepConfig
@@ -23,16 +24,25 @@ Say = Callable[[str], None]
 
 
 def go_on(
-    paths: SweepPaths, config: SweepConfig, say: Say, *, only: Sequence[int] | None = None, ask: Ask = ask
+    paths: SweepPaths,
+    config: SweepConfig,
+    say: Say,
+    *,
+    only: Sequence[int] | None = None,
+    gpu_hours: float | None = None,
+    ask: Ask = ask,
 ) -> list[int]:
     """Submit the elements that are missing, failed, stopped or lost (``only``: of these, and cancelled ones too); without
-    Slurm run them here. Returns their numbers.
+    Slurm run them here. ``gpu_hours`` is a new cap, which stays. Returns their numbers.
 
     Raises :class:`LeaseHeld` while another process does the same, :class:`BudgetReached` when they could exceed the
     sweep's cap, :class:`NotFound` for a number that the sweep does not have, and what ``sbatch`` says.
     """
     require_numbers(config, only)
     with Lease(SearchPaths(paths.root)) as lease:
+        if gpu_hours is not None:
+            config = config.model_copy(update={"gpu_hours": gpu_hours})
+            write_config(paths, config)
         if config.profile.scheduler == "slurm":
             reconcile(paths, say, ask=ask, keep=lease.check)
         found = standings(paths, config, ask=ask)
@@ -40,7 +50,8 @@ def go_on(
         wanted = to_submit(found, only)
         if not wanted:
             return []
-        refuse_above_cap(config, len(wanted), used_at_worst(paths, config, found))
+        hint = f"hpc-trex sweep resume {config.name} with a larger --gpu-hours, or with fewer elements: --only"
+        refuse_above_cap(config, len(wanted), used_at_worst(paths, config, found), hint)
         for number in wanted:
             paths.element(number).cancelled.unlink(missing_ok=True)
         if config.profile.scheduler == "slurm":
@@ -113,11 +124,16 @@ def cancel(
             process = processes.read(int(job))
             if process is not None:
                 processes.send(process, signal.SIGTERM)
+    asked = [one.element.number for one in found if one.state is ElementState.RUNNING and one.job_id is None]
+    for number in asked:  # nobody here knows its job: its controller ends the search at its next tick
+        place(SearchPaths(paths.element(number).search), Request(action="cancel", user=user_name()))
     numbers = [one.element.number for one in found]
     say(
         f"{len(numbers)} element(s) cancelled"
         + (f": {spans(numbers)}; {len(jobs)} job(s) told to end" if found else "")
     )
+    if asked:
+        say(f"elements {spans(asked)} run in jobs that are not known here: their searches are asked to end")
     unknown = [one for one in found if one.state is ElementState.UNKNOWN]
     if unknown:
         raise ClusterRefused(

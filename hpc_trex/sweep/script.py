@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,8 @@ def ask_slurm(paths: SweepPaths, config: SweepConfig, *, ask: Ask = ask) -> str:
 
     Raises :class:`SubmitRefused` for what it would refuse; a Slurm that does not answer is told, and no reason to stop.
     """
+    if shutil.which("sbatch") is None:
+        return "warning: sbatch is not here, so Slurm could not be asked about an element"
     record = ArrayRecord(number=1, token=f"{config.uid}-a1", elements=(0,))
     text = render(paths, config, record, Chunk((0,), None, waits=False))
     try:
@@ -114,7 +117,7 @@ def ask_slurm(paths: SweepPaths, config: SweepConfig, *, ask: Ask = ask) -> str:
 def sbatch(paths: SweepPaths, profile: Profile, record: ArrayRecord, text: str, *, ask: Ask = ask) -> str:
     """Submit an array and return its job id. Raises :class:`SubmitUnavailable` or :class:`SubmitRefused`."""
     script = paths.array(record.number).script
-    write_atomic(script, text, mode=0o600)
+    write_atomic(script, text)  # readable as the sweep is: the umask decides
     answer = ask(("sbatch", "--parsable", str(script)))
     said = f"{answer.err}\n{answer.out}".strip()
     if not answer.ok:

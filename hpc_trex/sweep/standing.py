@@ -157,10 +157,10 @@ def judge(element: Element, record: ArrayRecord | None, queue: Queue, traces: Tr
         waits = live is JobState.QUEUED
         state = ElementState.QUEUED if waits else ElementState.RUNNING
         return stands(state=state, reason=row.detail if waits else "", job_id=row.job_id, host=row.nodes)
-    if traces.cancelled:
-        return stands(state=ElementState.CANCELLED)
     if traces.held_by:
         return stands(state=ElementState.RUNNING, reason=traces.held_by)
+    if traces.cancelled:
+        return stands(state=ElementState.CANCELLED)
     if left is not None and left.token == token:
         return stands(state=ElementState(left.state), reason=left.message)
     if slurm and record is None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hpc_trex.errors import NotFound, UsageProblem
-from hpc_trex.models import Profile, Resources
+from hpc_trex.models import NoiseSettings, Profile, Resources
+from hpc_trex.slurm.commands import Answer
 from hpc_trex.sweep.folder import find_sweep, list_sweeps, read_config
 from hpc_trex.sweep.plan import element_resources, inner_profile, plan_sweep, read_request
 from hpc_trex.sweep.records import SweepRequest
+from hpc_trex.sweep.script import ask_slurm
+from hpc_trex.sweep.submit import plan_arrays, submit_arrays
 from tests.noop import noop_profile
 from tests.noop.sweeps import written
 
@@ -94,13 +98,38 @@ def test_the_rows_are_frozen_and_the_sealed_test_is_private(make):
     assert test.parent.stat().st_mode & 0o077 == 0
 
 
+def test_a_sweep_of_a_group_is_readable_for_the_group(make, tmp_path):
+    private = make(scheduler="slurm")
+    assert private.config.stat().st_mode & 0o077 == 0
+    profile = written(tmp_path, noop_profile(name="ours", scheduler="slurm", python=None, share="group"))
+    before = os.umask(0o077)
+    try:
+        paths = make(scheduler="slurm", profile=profile)
+        assert paths.config.stat().st_mode & 0o070 == 0o060
+        config = read_config(paths)
+        submit_arrays(paths, config, plan_arrays(config, [], [], [0]), print, ask=lambda _: Answer(0, "41\n", ""))
+        modes = [path.stat().st_mode & 0o077 for path in (paths.array(1).script, paths.array(1).record)]
+        assert modes == [0o060, 0o060]
+    finally:
+        os.umask(before)
+
+
+def test_where_slurm_is_not_installed_a_plan_is_shown_all_the_same(make, monkeypatch):
+    paths = make(scheduler="slurm")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert ask_slurm(paths, read_config(paths)).startswith("warning: sbatch is not here")
+
+
 def test_an_element_gets_room_for_its_jobs_and_its_controller():
     profile = Profile(
         name="p", scheduler="slurm", train=Resources(gpus_per_node=2, cpus_per_task=8, mem_gb=32, minutes=60)
     )
     asked = element_resources(profile, request(parallel=3, max_nodes=4, trials=2))
     assert (asked.gpus_per_node, asked.cpus_per_task, asked.mem_gb) == (6, 24, 97)
-    assert asked.minutes == (4 * 2 + 6) * 60 // 3 + 3 * 60
+    assert asked.minutes == 5 * 60 + 4 * profile.prepare.minutes + 3 * profile.evaluate.minutes
+    noise = NoiseSettings(floor_repeats=1, final_candidates=3, final_seeds=2)
+    alone = element_resources(profile, request(max_nodes=2, trials=1, noise=noise))
+    assert alone.minutes == (2 + 1 + 3) * 60 + 2 * profile.prepare.minutes + 3 * profile.evaluate.minutes
     assert element_resources(profile, request(minutes=90)).minutes == 90
     short = profile.model_copy(update={"max_minutes": 240})
     assert element_resources(short, request(max_nodes=50)).minutes == 240

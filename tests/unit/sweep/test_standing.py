@@ -49,6 +49,7 @@ def left(state: str, token: str = "s-a2") -> Traces:
         (ARRAY, QUIET, NOTHING._replace(cancelled=True), ElementState.CANCELLED),
         (ARRAY, row("RUNNING"), NOTHING._replace(cancelled=True), ElementState.RUNNING),
         (ARRAY, QUIET, NOTHING._replace(held_by="pid 1 on b"), ElementState.RUNNING),
+        (ARRAY, QUIET, NOTHING._replace(held_by="pid 1 on b", cancelled=True), ElementState.RUNNING),
         (ARRAY, QUIET, left("cancelled"), ElementState.CANCELLED),
     ],
 )

@@ -7,11 +7,13 @@ import time
 
 import pytest
 
+from hpc_trex.controller.requests import waiting
 from hpc_trex.errors import BudgetReached, ClusterRefused, LeaseHeld, NotFound
 from hpc_trex.files import write_record
 from hpc_trex.layout import SearchPaths, SweepPaths
 from hpc_trex.slurm.commands import Answer
 from hpc_trex.slurm.scheduler import SubmitRefused, SubmitUnavailable
+from hpc_trex.sweep.element import make_element_search
 from hpc_trex.sweep.folder import arrays, read_config
 from hpc_trex.sweep.records import ArrayRecord, ElementResult, ElementState, RunRecord
 from hpc_trex.sweep.run import cancel, go_on
@@ -246,6 +248,21 @@ def test_the_lease_is_renewed_before_each_array_and_at_each_look(make, slurm):
     assert len(kept) == len(looks) > 1
 
 
+def test_an_element_that_is_known_by_its_lease_alone_is_asked_to_end(make, slurm):
+    paths = make(scheduler="slurm", seeds=(0, 1))
+    config = read_config(paths)
+    resume(paths, slurm)
+    search = make_element_search(paths, config, config.elements()[1])
+    said: list[str] = []
+    with Lease(search):
+        assert cancel(paths, config, said.append, ask=slurm) == [0, 1]
+    (one,) = waiting(search)
+    assert one.request is not None
+    assert one.request.action == "cancel"
+    assert any("elements 1 run in jobs that are not known here" in line for line in said)
+    assert slurm.calls("scancel") == []
+
+
 def test_a_number_that_is_no_elements_is_refused(make, slurm):
     paths = make(scheduler="slurm", seeds=(0, 1))
     for call in (
@@ -282,6 +299,8 @@ def test_the_worst_case_of_all_jobs_stays_under_the_cap(make, slurm, tmp_path):
     with pytest.raises(BudgetReached):  # 2 used by the first, 2.33 reserved for the second, 2 more wanted
         resume(paths, slurm)
     assert len(slurm.calls("sbatch")) == 1
+    assert resume(paths, slurm, gpu_hours=7) == [0]
+    assert read_config(paths).gpu_hours == 7
 
 
 def test_spans():
