@@ -9,7 +9,7 @@ from hpc_trex.controller.context import Work
 from hpc_trex.controller.leftovers import sweep_attempt
 from hpc_trex.files import read_record
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, Heartbeat, JobResult, TrialState, TrialView
-from hpc_trex.slurm.failures import classify
+from hpc_trex.slurm.failures import classify, taken_back
 from hpc_trex.slurm.scheduler import JobRef, JobState, JobStatus
 from hpc_trex.tree.events import AttemptEnded, AttemptQueued, AttemptRunning, TrialEnded
 
@@ -52,7 +52,7 @@ def _take_result(work: Work, attempt: AttemptView, status: JobStatus | None = No
     if result.failure is FailureClass.PREEMPTED:
         if status is None:
             return False
-        if status.reason.startswith("CANCELLED"):
+        if status.reason.startswith("CANCELLED") and not taken_back(status, begun=_begun(work, attempt)):
             message = f"cancelled outside hpc-trex [{status.reason}]"
             result = result.model_copy(update={"failure": FailureClass.CANCELLED, "message": message})
     work.suspects.pop(attempt.token, None)
@@ -125,11 +125,19 @@ def _record_live(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     return changed
 
 
+def _begun(work: Work, attempt: AttemptView) -> bool:
+    """Tell whether the node has begun with the start of the job that Slurm speaks of; files of an earlier one tell nothing."""
+    if attempt.state is AttemptState.QUEUED and attempt.running_at is not None:
+        return False  # put back since it ran, and not recorded to run again
+    paths = work.attempt_paths(attempt)
+    return paths.started.exists() or paths.stdout.exists() or paths.stderr.exists()
+
+
 def _record_lost(work: Work, attempt: AttemptView, status: JobStatus) -> bool:
     """Record a job that ended, or vanished, without a result."""
     paths = work.attempt_paths(attempt)
-    begun = paths.started.exists() or paths.stdout.exists() or paths.stderr.exists()
-    failure, message = classify(status, log_tail(paths.stdout) + log_tail(paths.stderr), begun=begun)
+    tail = log_tail(paths.stdout) + log_tail(paths.stderr)
+    failure, message = classify(status, tail, begun=_begun(work, attempt))
     beat = read_record(paths.heartbeat, Heartbeat)
     charge = charges.without_result(work, attempt, failure)
     sweep_attempt(paths)

@@ -26,6 +26,8 @@ class AttemptView(Record):
     reason: str = ""
     """The scheduler's own word while it waits, e.g. ``Resources``."""
     host: str = ""
+    running_at: str | None = None
+    """When it was last recorded to run; one that waits all the same was put back into the queue."""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     gpus: int = 0

@@ -76,8 +76,8 @@ def classify(
 ) -> tuple[FailureClass, str]:
     """Return why a job without a result is over, with one sentence for a person.
 
-    ``log_tail`` is the end of its output; ``exit_code`` is used where ``status.reason`` holds none. ``begun``: its output
-    files are there, which the node makes before it runs the script.
+    ``log_tail`` is the end of its output; ``exit_code`` is used where ``status.reason`` holds none; ``begun`` as in
+    :func:`taken_back`.
     """
     if status.state is JobState.ABSENT:
         return FailureClass.LOST, _sentence("the scheduler no longer knows the job, and it left no result", status)
@@ -85,9 +85,7 @@ def classify(
     if word in _STATES:
         failure, text = _STATES[word]
         return failure, _sentence(text, status)
-    if word == "CANCELLED" and status.host and not begun and not _BY_A_PERSON.search(status.reason):
-        # After a crash slurmctld gives numbers again that jobs still have which it forgot. The node refuses the second
-        # job of a number, and cancels it where it may not be requeued.
+    if taken_back(status, begun=begun):
         return FailureClass.LOST, _sentence("it was taken back before the node had begun with it", status)
     if word == "CANCELLED" and not _SLURM_SAYS.search(log_tail):
         return FailureClass.CANCELLED, _sentence("it was cancelled", status)
@@ -97,6 +95,17 @@ def classify(
         if found is not None:
             return failure, _sentence(f"{text} (the log says: {_line_of(log_tail, found.start())})", status)
     return _by_exit(code, signal, status)
+
+
+def taken_back(status: JobStatus, *, begun: bool) -> bool:
+    """Tell whether Slurm, and no person, cancelled a job with whose last start the node had not begun.
+
+    After a crash slurmctld gives numbers again that jobs still have which it forgot, or starts a job again whose start it
+    forgot. The node refuses the second job of a number, and cancels it where it may not be requeued. ``begun``: the output
+    files are there, which the node makes before it runs the script, and Slurm has not put the job back since.
+    """
+    cancelled = status.reason.split(" ", 1)[0] == "CANCELLED"
+    return cancelled and bool(status.host) and not begun and not _BY_A_PERSON.search(status.reason)
 
 
 def _by_exit(code: int | None, signal: int | None, status: JobStatus) -> tuple[FailureClass, str]:

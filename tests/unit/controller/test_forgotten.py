@@ -90,6 +90,40 @@ def test_a_job_that_slurm_took_back_before_it_began_is_tried_again_and_one_that_
         assert len(attempts) == (1 if begun else 2)
 
 
+@pytest.mark.parametrize("result", [False, True])
+@pytest.mark.parametrize(
+    ("seen_again", "by_hand"), [(False, False), (True, False), (False, True)], ids=["waiting", "runs-again", "by-hand"]
+)
+def test_a_job_that_slurm_put_back_and_cancelled_over_its_own_first_start_is_tried_again(
+    search, cluster, seen_again, by_hand, result
+):
+    """A slurmctld that forgot only the start of a job starts it again; the node refuses that, and the first run is ended."""
+    with Controller(search(max_nodes=1)) as controller:
+        controller.start()
+        controller.tick()
+        controller.tick()
+        (attempt,) = controller.store.live_attempts()
+        request = cluster.live[attempt.token]
+        (request.directory / "started.json").write_text(json.dumps({"token": attempt.token}))
+        cluster.waiting.add(attempt.token)
+        controller.tick()
+        cluster.waiting.clear()
+        if seen_again:
+            controller.tick()
+        if result:
+            cluster.finish(attempt.token, failure=FailureClass.PREEMPTED)
+        else:
+            cluster.lose(attempt.token)
+        (cluster.cancelled if by_hand else cluster.taken_back).add(attempt.token)
+        for _ in range(collect.AGREEING_LOOKS):
+            controller.tick()
+        attempts = controller.store.attempts()
+        final = seen_again or by_hand
+        again = FailureClass.PREEMPTED if result else FailureClass.LOST
+        assert attempts[0].failure is (FailureClass.CANCELLED if final else again)
+        assert len(attempts) == (1 if final else 2)
+
+
 def test_a_forgotten_job_whose_heart_stands_still_is_lost_and_its_half_files_go(search, cluster, monkeypatch):
     monkeypatch.setattr(collect, "SILENT_SECONDS", 0.0)
     with Controller(search(max_nodes=1)) as controller:
