@@ -25,7 +25,7 @@ SECOND_LOOK = 5.0
 @click.pass_context
 def command(ctx: click.Context, /, *, sweep: str | None, timeout: float | None) -> None:
     """Wait until no element of SWEEP waits or runs, and print the table. Exit code: 0 all done, 100 some failed, stopped, lost
-    or missing, 101 not over in time, or not known, 103 all the others cancelled.
+    or missing, 101 not over in time or not known, 103 all the others cancelled.
     """
     from hpc_trex.sweep.standing import at_work, being_submitted, counts, standings, undecided
 
