@@ -59,7 +59,8 @@ def refuse_strangers(work: Work, profile: Profile) -> None:
         refs = [JobRef(item.token, item.job_id, work.paths.root / item.directory) for item in live]
         return [ref for ref in refs if strange(ref)]
 
-    if others():
+    # While Slurm does not tell its name the jobs are unknown to it, as they would be in any outage: the search waits.
+    if others() and getattr(work.scheduler, "cluster", ""):
         collect(work)
         left = others()
         if left:

@@ -98,7 +98,7 @@ class SlurmScheduler:
         for job in jobs:
             if statuses[job.token].state is not JobState.ABSENT:
                 continue
-            elsewhere = self._elsewhere(job)
+            elsewhere = self.elsewhere(job)
             if elsewhere:
                 statuses[job.token] = JobStatus(JobState.UNKNOWN, job.job_id, elsewhere)
             elif job.job_id is None and under_way(job.directory):
@@ -111,7 +111,7 @@ class SlurmScheduler:
         self._cluster = self._cluster or cluster_name(self._ask)
         return self._cluster
 
-    def _elsewhere(self, job: JobRef) -> str:
+    def elsewhere(self, job: JobRef) -> str:
         """Return why a job of another cluster is not known here; empty for one of this cluster, or of no name."""
         try:
             name = AttemptPaths(job.directory).cluster.read_text(encoding="utf-8").strip()
@@ -124,7 +124,7 @@ class SlurmScheduler:
         tokens = {job.token for job in jobs}
         if not tokens:
             return
-        others = sorted({words for job in jobs if (words := self._elsewhere(job))})
+        others = sorted({words for job in jobs if (words := self.elsewhere(job))})
         queue = self._ask(("squeue", "--me", "-h", "-r", "-o", parsing.SQUEUE_FORMAT))
         if not queue.ok:
             raise CancelUnavailable(
