@@ -60,7 +60,7 @@ def refuse_strangers(work: Work, profile: Profile) -> None:
         return [ref for ref in refs if strange(ref)]
 
     # While Slurm does not tell its name the jobs are unknown to it, as they would be in any outage: the search waits.
-    if others() and getattr(work.scheduler, "cluster", ""):
+    if others() and str(getattr(work.scheduler, "cluster", "")):
         collect(work)
         left = others()
         if left:
