@@ -115,9 +115,9 @@ def test_a_passing_failure_is_tried_again(web: Make, service: Service, status: i
 
 def test_a_failure_that_stays_ends_within_the_deadline_and_the_host_is_left_alone(web: Make, service: Service):
     service.says(Say(status=500))
-    made, start = web(), time.monotonic()
+    made, start = web(connect_seconds=5.0), time.monotonic()
     assert made.get(ask(service), json.loads) == (None, "answers with status 500")
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 10
     asked = len(service.asked)
     assert 1 <= asked <= 3
     assert made.get(ask(service, "another"), json.loads) == (None, "left alone: answers with status 500")
