@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -165,10 +166,10 @@ def test_an_endpoint_that_does_not_work_pauses_the_search_with_its_documented_co
     assert status(home / "asked")["state"] == "paused"
 
 
-def test_thinking_delays_no_result_and_a_killed_controller_pays_nothing_twice(testcluster, tmp_path, home):
-    """The model takes its time; meanwhile results come in. Then the controller is killed, and another goes on."""
+def test_a_controller_that_is_killed_while_the_model_thinks_pays_no_recorded_answer_twice(testcluster, tmp_path, home):
+    """The model takes its time; the controller is killed over a question, and another goes on."""
     mind = Mind()
-    slow = lambda request: __import__("time").sleep(1.0) or mind(request)  # noqa: E731
+    slow = lambda request: time.sleep(1.0) or mind(request)  # noqa: E731
     log = tmp_path / "log"
     with LlmServer(slow) as server:
         given = written(tmp_path, noop_profile(poll_seconds=0.2))
