@@ -40,8 +40,11 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: s
 
 
 def kill_a_training(paths: SearchPaths) -> bool:
-    """Kill one training that runs, so that it leaves no result; tell whether there was one."""
-    folders = [str(path) for path in paths.root.glob("nodes/0001/trials/[1-9]/attempts/1")]
+    """Kill one training that has said that it runs, so that it leaves no result; tell whether there was one.
+
+    A process that is there may not have got to its first line, and then it would be missing among the starts.
+    """
+    folders = [str(path.parent) for path in paths.root.glob("nodes/0001/trials/[1-9]/attempts/1/started.json")]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if process.cmdline()[1:2] == [str(PYTHON)] and process.cwd() in folders:
