@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.files import write_atomic
+
+_REASONING = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 class EvaluatedRow(NamedTuple):
@@ -44,3 +48,14 @@ def read_samples(path: Path) -> Iterator[EvaluatedRow]:
                     hint="the file was changed after the job wrote it; restore it, or remove it to go on without bad cases",
                 ) from error
             yield row
+
+
+def without_reasoning(text: str) -> str:
+    """Return ``text`` without its ``<think>`` parts, stripped and in Unicode's composed form (NFC).
+
+    A part that was never opened (some chat templates open it in the prompt) ends at the last ``</think>``; one that was
+    never closed is all that the model had to say, so nothing is left.
+    """
+    text = _REASONING.sub("", text)
+    text = text.rpartition("</think>")[2].partition("<think>")[0]
+    return unicodedata.normalize("NFC", text).strip()

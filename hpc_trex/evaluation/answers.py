@@ -1,27 +1,13 @@
-"""From a model's raw text to the answer that is scored: reasoning removed, label found, JSON parsed."""
+"""From a model's answer without its reasoning to what is scored: label found, JSON parsed."""
 
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from collections.abc import Sequence
 
 #: Marks around a label that do not change which label it is: ``**Positive.**`` is ``positive``.
 _DECORATION = " \t.,:;!\"'`*_()[]"
-
-_REASONING = re.compile(r"<think>.*?</think>", re.DOTALL)
-
-
-def without_reasoning(text: str) -> str:
-    """Return ``text`` without its ``<think>`` parts, stripped and in Unicode's composed form (NFC).
-
-    A part that was never opened (some chat templates open it in the prompt) ends at the last ``</think>``; one that was
-    never closed is all that the model had to say, so nothing is left.
-    """
-    text = _REASONING.sub("", text)
-    text = text.rpartition("</think>")[2].partition("<think>")[0]
-    return unicodedata.normalize("NFC", text).strip()
 
 
 def first_line(text: str) -> str:

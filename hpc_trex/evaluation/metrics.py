@@ -13,8 +13,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpc_trex.errors import UsageProblem
-from hpc_trex.evaluation.answers import find_label, first_line, parse_object, same_value, without_reasoning
+from hpc_trex.evaluation.answers import find_label, first_line, parse_object, same_value
 from hpc_trex.models import MetricSpec
+from hpc_trex.samples import without_reasoning
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hpc_trex.evaluation.answers import find_label, first_line, parse_object, same_value, without_reasoning
+from hpc_trex.evaluation.answers import find_label, first_line, parse_object, same_value
+from hpc_trex.samples import without_reasoning
 
 LABELS = ("positive", "negative", "Not sure")
 
