@@ -65,6 +65,8 @@ class LaunchOptions(Record):
     policy: str = "uct"
     researcher: str = "playbook"
     trials: int | None = None
+    without: tuple[str, ...] = ()
+    """Parts that the Researcher is to do without (:class:`ResearcherSettings`)."""
     seed: int = 0
     gpu_hours: float | None = None
     cpu_hours: float | None = None
@@ -189,7 +191,8 @@ def _config(
             budget=Budget(**{key: value for key, value in given.items() if value is not None}),
             policy=PolicySettings.model_validate({"name": options.policy}),
             researcher=ResearcherSettings.model_validate(
-                {"name": options.researcher} | ({"trials": options.trials} if options.trials else {})
+                {"name": options.researcher, "without": options.without}
+                | ({"trials": options.trials} if options.trials else {})
             ),
             llm=llm_settings(options.researcher, options.llm, options.llm_serve),
             parallel=parallel,
@@ -232,7 +235,8 @@ def _lines(config: SearchConfig, directory: Path) -> list[str]:
         f"runs on    {config.profile.name} ({config.profile.scheduler}), {config.parallel} job(s) at once",
         *([f"asks       {endpoint_words(config.llm)}"] if config.llm else []),
         *([f"asks you   {', '.join(config.approve)}: hpc-trex approve NODE"] if config.approve else []),
-        f"plan       {config.budget.max_nodes} rounds of {researcher.trials} trial(s), {researcher.name} on {policy.name}",
+        f"plan       {config.budget.max_nodes} rounds of {researcher.trials} trial(s), {researcher.name} on {policy.name}"
+        + (f", without {' and '.join(researcher.without)}" if researcher.without else ""),
         f"at worst   {count} trainings of {train.minutes} min: {worst}",
     ]
 

@@ -22,7 +22,8 @@ def sampled(facts: Facts, book: Playbook, observed: list[Gain], rng: random.Rand
 
     What is thought begins with the lessons of earlier searches, where this one was launched with any.
     """
-    draws, prior = [], taught(book, facts.view)
+    alone = "insights" in facts.view.config.researcher.without
+    draws, prior = [], book if alone else taught(book, facts.view)
     for name in sorted(book.moves):
         thought = belief(prior.moves[name], observed, facts)
         draws.append((rng.gauss(thought.mean, thought.sd), name))

@@ -25,19 +25,19 @@ RATES = FORM_FLAGS
 
 
 def diagnose(facts: Facts, node: int, samples: Iterable[Sample], book: Playbook) -> Diagnosis:
-    """Read one finished round. ``samples`` are the dev rows of its best trial, none for a failed one."""
-    this = facts.nodes[node]
-    metric = facts.view.task.metric
-    cases = bad_cases(samples, metric.labels, higher_is_better=metric.higher_is_better)
+    """Read one finished round. ``samples`` are the dev rows of its best trial, none for a failed one.
+
+    What the search is to do without is neither read nor claimed.
+    """
+    this, without = facts.nodes[node], facts.view.config.researcher.without
     observed = gains(facts, book)
-    lines = [
-        *_result_lines(facts, this),
-        *_trial_lines(this),
-        *_move_lines(facts, observed, node),
-        *_case_lines(cases),
-        *_rate_lines(facts, this),
-    ]
-    return Diagnosis("\n".join(lines), insights(facts, book, observed, node))
+    lines = [*_result_lines(facts, this), *_trial_lines(this), *_move_lines(facts, observed, node)]
+    if "bad-cases" not in without:
+        metric = facts.view.task.metric
+        cases = bad_cases(samples, metric.labels, higher_is_better=metric.higher_is_better)
+        lines += [*_case_lines(cases), *_rate_lines(facts, this)]
+    claims = [] if "insights" in without else insights(facts, book, observed, node)
+    return Diagnosis("\n".join(lines), claims)
 
 
 def _result_lines(facts: Facts, node: NodeView) -> list[str]:

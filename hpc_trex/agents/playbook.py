@@ -51,7 +51,9 @@ class PlaybookResearcher(AtOnce):
     def _ideas(self, facts: Facts, parent: int, rng: random.Random) -> Iterator[Idea]:
         """Yield ideas in the order of the rules; the first acceptable one becomes the round."""
         book = self.book
-        observed = gains(facts, book)
+        without = facts.view.config.researcher.without
+        # A move's gains are what its insight is made of: without insights each move is thought of as when it was shipped.
+        observed = [] if "insights" in without else gains(facts, book)
         yield from repairs(facts, book, parent)
         probe = next_probe(facts, book, observed, parent)
         if probe is not None:
@@ -63,7 +65,8 @@ class PlaybookResearcher(AtOnce):
         together = combine(facts, book, observed, base, ordered)
         if together is not None:
             yield together._replace(moves=(*names, *together.moves))
-        yield from remedies(facts, book, parent)
+        if "bad-cases" not in without:
+            yield from remedies(facts, book, parent)
         both = combined(facts, book, observed, base)
         added = (*names, *(winner.move.name for winner in both.added))
         training = [move for move in ordered if move.kind == "train"]

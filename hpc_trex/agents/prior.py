@@ -35,13 +35,14 @@ class Taught(Protocol):
 def begin_with(
     config: SearchConfig, card: TaskCard, *, base_digest: str, wanted: bool, replay: SearchPaths | None
 ) -> StartingKnowledge | None:
-    """Return what a new search starts from; None where it is to have nothing to do with a knowledge base.
+    """Return what a new search starts from; None where it is to have nothing to do with a knowledge base, be it that it is
+    to do without insights.
 
     A replay starts from what the earlier search started from: else it would ask other questions.
     """
     if replay is not None:
         return starting_knowledge(replay)
-    base = knowledge() if wanted else None
+    base = knowledge() if wanted and "insights" not in config.researcher.without else None
     return start_from(base, target_of(config, card, task_digest="", base_digest=base_digest)) if base else None
 
 

@@ -55,6 +55,7 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--researcher", type=click.Choice(RESEARCHERS), default="playbook", show_default=True, help="Who designs rounds."
 )
+@click.option("--without", type=Names(), default=(), help="Take parts of it away: bad-cases, insights.")
 @click.option("--llm-model", help="Model of --researcher llm, as its server names it.")
 @click.option("--llm-reviewer-model", help="Another model of that server for the second opinion.")
 @click.option("--llm-base-url", help="A server that speaks Chat Completions; default: the openai package's own.")

@@ -32,6 +32,9 @@ COUNT = click.IntRange(min=1)
 @click.option("--seeds", type=Numbers(), help="Seeds of the searches.  [default: 0]")
 @click.option("--researchers", type=Names(), help="Who designs rounds.  [default: playbook]")
 @click.option("--policies", type=Names(), help="Which round is built on next.  [default: uct]")
+@click.option(
+    "--without", type=Names(), help="Take parts of them away: nothing, bad-cases, insights.  [default: nothing]"
+)
 @click.option("--baseline-only", is_flag=True, default=None, help="Evaluate the base models and search nothing.")
 @click.option("--profile", help="Where elements run: a profile's name or file.  [default: local]")
 @click.option("--inner-profile", help="Profile of the jobs inside an element.  [default: the same, as local processes]")
@@ -42,6 +45,12 @@ COUNT = click.IntRange(min=1)
 @click.option("--max-nodes", type=COUNT, help="Rounds of each search.  [default: 6]")
 @click.option("--trials", type=click.IntRange(1, 5), help="Trials a round.  [default: 2]")
 @click.option("--gpu-hours", type=click.FloatRange(min=0, min_open=True), help="Cap on the sweep's GPU-hours at worst.")
+@click.option(
+    "--search-gpu-hours", type=click.FloatRange(min=0, min_open=True), help="Cap on the GPU-hours of each search."
+)
+@click.option(
+    "--search-cpu-hours", type=click.FloatRange(min=0, min_open=True), help="Cap on the CPU-hours of each search."
+)
 @click.option("--name", help="Name of the sweep; default: sweep and a number.")
 @click.option("--drop-overlap", is_flag=True, default=None, help="Drop training rows that stand in dev or test.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hpc_trex.models.base import Record
 from hpc_trex.models.gate import GateName
@@ -34,12 +34,28 @@ class PolicySettings(Record):
     """A node may have ``ceil(widen_k * visits ** widen_alpha)`` children."""
 
 
+#: What a Researcher can be told to do without (docs/researchers.md, "Without a part").
+Withheld = Literal["bad-cases", "insights"]
+#: The Researchers that use them.
+WITH_PARTS = ("playbook", "llm")
+
+
 class ResearcherSettings(Record):
     """Who designs the rounds."""
 
     name: Literal["playbook", "llm", "tpe", "random"] = "playbook"
     trials: int = Field(default=2, ge=1, le=5)
     """Trials a round."""
+    without: tuple[Withheld, ...] = ()
+    """Parts that are taken away, to measure what they are worth."""
+
+    @model_validator(mode="after")
+    def _can_do_without(self) -> Self:
+        if self.without and self.name not in WITH_PARTS:
+            raise ValueError(f"{self.name} uses neither bad cases nor insights, so there is nothing to take away")
+        if len(set(self.without)) < len(self.without):
+            raise ValueError("a part is named twice")
+        return self
 
 
 class NoiseSettings(Record):

@@ -27,7 +27,7 @@ from hpc_trex.models import Budget, Profile, SearchConfig, SearchState
 from hpc_trex.slurm.local_backend import GRACE, LocalScheduler
 from hpc_trex.slurm.scheduler import JobRef
 from hpc_trex.sweep.folder import read_config, runs
-from hpc_trex.sweep.records import NO_METHOD, ArrayRecord, Element, ElementResult, RunRecord, SweepConfig
+from hpc_trex.sweep.records import NO_METHOD, NOTHING, ArrayRecord, Element, ElementResult, RunRecord, SweepConfig
 from hpc_trex.tree.store import Store
 
 #: How often a running element renews its record of what it holds.
@@ -99,7 +99,8 @@ def describe(config: SweepConfig, element: Element) -> str:
     """Return an element in words."""
     words = [config.tasks[element.task].name, config.models[element.model].name, f"seed {element.seed}"]
     methods = [] if element.researcher == NO_METHOD else [f"{element.researcher} on {element.policy}"]
-    return ", ".join([*words, *methods])
+    without = [] if element.without == NOTHING else [f"without {element.without}"]
+    return ", ".join([*words, *methods, *without])
 
 
 class Clock:
@@ -202,7 +203,11 @@ def make_element_search(paths: SweepPaths, config: SweepConfig, element: Element
         model=model.name,
         model_path=model.path,
         profile=config.inner,
-        budget=Budget(max_nodes=0 if config.baseline_only else config.max_nodes),
+        budget=Budget(
+            max_nodes=0 if config.baseline_only else config.max_nodes,
+            gpu_hours=config.search_gpu_hours,
+            cpu_hours=config.search_cpu_hours,
+        ),
         policy=config.policy_of(element),
         researcher=config.researcher_of(element),
         noise=config.noise,

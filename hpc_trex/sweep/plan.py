@@ -19,10 +19,11 @@ from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.launch import LaunchOptions, plan_launch
 from hpc_trex.layout import SearchPaths, SweepPaths, sweeps_home
 from hpc_trex.models import Profile, Resources
+from hpc_trex.models.search import WITH_PARTS
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
 from hpc_trex.suggest import nearest
 from hpc_trex.sweep.folder import new_sweep_name, write_config
-from hpc_trex.sweep.records import FrozenModel, FrozenTask, SweepConfig, SweepRequest
+from hpc_trex.sweep.records import NOTHING, FrozenModel, FrozenTask, SweepConfig, SweepRequest
 
 #: Memory of the controller inside an element.
 CONTROLLER_GB = 1.0
@@ -69,7 +70,7 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
 
     Raises what ``plan_launch`` raises, and :class:`BudgetReached` when the worst case exceeds the cap.
     """
-    for name in ("tasks", "models", "seeds", "researchers", "policies"):
+    for name in ("tasks", "models", "seeds", "researchers", "policies", "without"):
         values = getattr(request, name)
         if not values or len(set(values)) < len(values):
             raise UsageProblem(
@@ -99,6 +100,7 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
         seeds=request.seeds,
         researchers=request.researchers,
         policies=request.policies,
+        without=request.without,
         baseline_only=request.baseline_only,
         profile=profile,
         inner=inner,
@@ -106,6 +108,8 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
         throttle=request.throttle,
         chunk=request.chunk,
         gpu_hours=request.gpu_hours,
+        search_gpu_hours=request.search_gpu_hours,
+        search_cpu_hours=request.search_cpu_hours,
         max_nodes=request.max_nodes,
         trials=request.trials,
         noise=request.noise,
@@ -142,13 +146,19 @@ def _check_methods(config: SweepConfig) -> None:
             "sweep: a sweep's elements have no language model yet, so Researcher llm is not for them",
             hint="playbook, tpe or random; or: hpc-trex launch --researcher llm",
         )
+    if config.without != (NOTHING,) and not set(config.researchers) & set(WITH_PARTS):
+        raise UsageProblem(
+            f"sweep: without {', '.join(config.without)}: {', '.join(config.researchers)} use neither of the parts",
+            hint=f"Researchers that do: {', '.join(WITH_PARTS)}",
+        )
     try:
         for element in config.elements():
             config.researcher_of(element), config.policy_of(element)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageProblem(
-            f"sweep: {first.get('input')!r} is no Researcher or policy: {first['msg']}", hint="hpc-trex launch --help"
+            f"sweep: {first.get('input')!r} is no Researcher, policy or part to do without: {first['msg']}",
+            hint="hpc-trex sweep launch --help",
         ) from error
 
 
@@ -246,9 +256,15 @@ def plan_lines(config: SweepConfig, count: int, arrays: int) -> list[str]:
         f"{hours * resources.gpus:g} GPU-hours" if resources.gpus else f"{hours * resources.cpus_per_task:g} CPU-hours"
     )
     methods = "baseline evaluation only" if config.baseline_only else (
-        f"{', '.join(config.researchers)} on {', '.join(config.policies)}: "
-        f"{config.max_nodes} rounds of {config.trials} trial(s)"
+        f"{', '.join(config.researchers)} on {', '.join(config.policies)}"
+        + (f" without {', '.join(config.without)}" if config.without != (NOTHING,) else "")
+        + f": {config.max_nodes} rounds of {config.trials} trial(s)"
     )  # fmt: skip
+    caps = [
+        f"{cap:g} {unit}-hours"
+        for cap, unit in ((config.search_gpu_hours, "GPU"), (config.search_cpu_hours, "CPU"))
+        if cap is not None
+    ]
     throttle = f", at most {config.throttle} at once" if config.throttle else ""
     where = f"{config.profile.name} ({config.profile.scheduler})"
     return [
@@ -256,7 +272,7 @@ def plan_lines(config: SweepConfig, count: int, arrays: int) -> list[str]:
         f"tasks      {', '.join(task.name for task in config.tasks)}",
         f"models     {', '.join(model.name for model in config.models)}",
         f"seeds      {', '.join(map(str, config.seeds))}",
-        f"method     {methods}",
+        f"method     {methods}" + (f", each search capped at {' and '.join(caps)}" if caps else ""),
         f"runs on    {where}: {count} element(s)"
         + (
             f" in {arrays} array(s){throttle}" if config.profile.scheduler == "slurm" else throttle or ", one at a time"

@@ -8,9 +8,12 @@ from typing import Literal
 from pydantic import Field
 
 from hpc_trex.models import NoiseSettings, PolicySettings, Profile, Record, ResearcherSettings, Resources, Score
+from hpc_trex.models.search import WITH_PARTS
 
 #: The names of the first policy and Researcher, which stand where a sweep of baselines has none.
 NO_METHOD = "-"
+#: A Researcher as it is, on the axis ``without``.
+NOTHING = "nothing"
 
 
 class SweepRequest(Record):
@@ -22,6 +25,9 @@ class SweepRequest(Record):
     seeds: tuple[int, ...] = (0,)
     researchers: tuple[str, ...] = ("playbook",)
     policies: tuple[str, ...] = ("uct",)
+    without: tuple[str, ...] = (NOTHING,)
+    """What the Researchers are to do without: ``nothing``, ``bad-cases``, ``insights``, or both (``bad-cases+insights``).
+    One that uses neither runs once, as it is."""
     baseline_only: bool = False
     """Evaluate the base models and search nothing: Researchers and policies play no part."""
     profile: str = "local"
@@ -40,6 +46,10 @@ class SweepRequest(Record):
     trials: int = Field(default=2, ge=1, le=5)
     gpu_hours: float | None = Field(default=None, gt=0)
     """Cap on the GPU-hours of the whole sweep at its worst."""
+    search_gpu_hours: float | None = Field(default=None, gt=0)
+    """Cap on the GPU-hours that the jobs of each element's search use: the same for all methods."""
+    search_cpu_hours: float | None = Field(default=None, gt=0)
+    """The same of CPU-hours."""
     noise: NoiseSettings = NoiseSettings()
     drop_overlap: bool = False
 
@@ -70,6 +80,7 @@ class Element(Record):
     researcher: str
     policy: str
     seed: int
+    without: str = NOTHING
 
 
 class SweepConfig(Record):
@@ -83,6 +94,7 @@ class SweepConfig(Record):
     seeds: tuple[int, ...]
     researchers: tuple[str, ...]
     policies: tuple[str, ...]
+    without: tuple[str, ...] = (NOTHING,)
     baseline_only: bool = False
     profile: Profile
     inner: Profile
@@ -91,6 +103,8 @@ class SweepConfig(Record):
     throttle: int | None = None
     chunk: int | None = None
     gpu_hours: float | None = None
+    search_gpu_hours: float | None = None
+    search_cpu_hours: float | None = None
     max_nodes: int
     trials: int
     noise: NoiseSettings = NoiseSettings()
@@ -102,25 +116,31 @@ class SweepConfig(Record):
 
     def elements(self) -> list[Element]:
         """Return all elements in order: a whole seed after the other, so that a cut sweep has whole seeds."""
-        methods = [(NO_METHOD, NO_METHOD)] if self.baseline_only else [
-            (researcher, policy) for researcher in self.researchers for policy in self.policies
+        methods = [(NO_METHOD, NO_METHOD, NOTHING)] if self.baseline_only else [
+            (researcher, policy, without)
+            for researcher in self.researchers
+            for policy in self.policies
+            for without in (self.without if researcher in WITH_PARTS else (NOTHING,))
         ]  # fmt: skip
         found = [
-            (task, model, researcher, policy, seed)
+            (task, model, researcher, policy, without, seed)
             for seed in self.seeds
             for task in range(len(self.tasks))
             for model in range(len(self.models))
-            for researcher, policy in methods
+            for researcher, policy, without in methods
         ]
         return [
-            Element(number=number, task=task, model=model, researcher=researcher, policy=policy, seed=seed)
-            for number, (task, model, researcher, policy, seed) in enumerate(found)
+            Element(
+                number=number, task=task, model=model, researcher=researcher, policy=policy, seed=seed, without=without
+            )
+            for number, (task, model, researcher, policy, without, seed) in enumerate(found)
         ]
 
     def researcher_of(self, element: Element) -> ResearcherSettings:
         """Return the Researcher of an element's search."""
         named = {} if element.researcher == NO_METHOD else {"name": element.researcher}
-        return ResearcherSettings.model_validate({**named, "trials": self.trials})
+        without = () if element.without == NOTHING else tuple(element.without.split("+"))
+        return ResearcherSettings.model_validate({**named, "trials": self.trials, "without": without})
 
     def policy_of(self, element: Element) -> PolicySettings:
         """Return the policy of an element's search."""

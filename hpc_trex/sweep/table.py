@@ -9,16 +9,17 @@ from statistics import fmean, stdev
 
 from hpc_trex.models import Record
 from hpc_trex.report.look import PLAIN, Look, number, signed
-from hpc_trex.sweep.records import NO_METHOD, ElementState, Standing, SweepConfig
+from hpc_trex.sweep.records import NO_METHOD, NOTHING, ElementState, Standing, SweepConfig
 
 
 class TableRow(Record):
-    """One task, model, Researcher and policy. Means are over the seeds that are done; ``sd``: between these seeds."""
+    """One task, model, Researcher, policy, and what the Researcher did without. Means are over the seeds that are done; ``sd``: between these seeds."""
 
     task: str
     model: str
     researcher: str
     policy: str
+    without: str
     seeds: int
     """Elements of this row."""
     done: int
@@ -38,25 +39,25 @@ class TableRow(Record):
 
 def table(config: SweepConfig, found: Sequence[Standing], hours: dict[int, tuple[float, float]]) -> list[TableRow]:
     """Return the rows in the order of the sweep. ``hours``: GPU-hours and CPU-hours held by each element."""
-    groups: dict[tuple[int, int, str, str], list[Standing]] = {}
+    groups: dict[tuple[int, int, str, str, str], list[Standing]] = {}
     for one in found:
         element = one.element
-        groups.setdefault((element.task, element.model, element.researcher, element.policy), []).append(one)
-    return [_row(config, key, group, hours) for key, group in groups.items()]
+        key = (element.task, element.model, element.researcher, element.policy, element.without)
+        groups.setdefault(key, []).append(one)
+    return [_row(config, group, hours) for group in groups.values()]
 
 
-def _row(
-    config: SweepConfig, key: tuple[int, int, str, str], group: list[Standing], hours: dict[int, tuple[float, float]]
-) -> TableRow:
+def _row(config: SweepConfig, group: list[Standing], hours: dict[int, tuple[float, float]]) -> TableRow:
     results = [one.result for one in group if one.state is ElementState.DONE and one.result is not None]
     dev, test = _known(one.dev for one in results), _known(one.test.value if one.test else None for one in results)
     held = [hours.get(one.element.number, (0.0, 0.0)) for one in group]
-    task, model, researcher, policy = key
+    element = group[0].element
     return TableRow(
-        task=config.tasks[task].name,
-        model=config.models[model].name,
-        researcher=researcher,
-        policy=policy,
+        task=config.tasks[element.task].name,
+        model=config.models[element.model].name,
+        researcher=element.researcher,
+        policy=element.policy,
+        without=element.without,
         seeds=len(group),
         done=len(results),
         baseline_dev=_mean(_known(one.baseline for one in results)),
@@ -99,6 +100,7 @@ def table_text(rows: Sequence[TableRow], look: Look = PLAIN) -> str:
 
 def _cells(row: TableRow) -> list[str]:
     method = "baseline" if row.researcher == NO_METHOD else f"{row.researcher}/{row.policy}"
+    method += "" if row.without == NOTHING else f" without {row.without}"
     return [
         row.task,
         row.model,

@@ -115,7 +115,7 @@ def diagnosis_messages(
             * bool(rule_report)
         ),
         _read(view, "The round to read", this),
-        *row_parts(view, samples, priority=PRIORITY["rows"]),
+        *_rows(view, samples),
     ]
     return _messages(load_prompt("researcher"), "diagnose", parts, budget, node=node)
 
@@ -129,7 +129,7 @@ def brief_messages(
     parts = [
         *_stable(view),
         Part("Where the search stands", standing(view), MUST),
-        *row_parts(view, samples, priority=PRIORITY["rows"], right=True),
+        *_rows(view, samples, right=True),
         *_notes(notes),
     ]
     return _messages(load_prompt("researcher"), "brief", parts, budget)
@@ -183,7 +183,8 @@ def _notes(notes: Sequence[str]) -> list[Part]:
 
 def _lessons(view: TreeView) -> list[Part]:
     """What earlier searches taught: frozen at launch, so it stands among what does not change."""
-    lines = [one_line(line, 500) for line in reversed(prior_lines(view))]
+    known = [] if "insights" in view.config.researcher.without else prior_lines(view)
+    lines = [one_line(line, 500) for line in reversed(known)]
     title, unit = "Lessons of earlier searches, on other data", "lessons"
     return [Part(title, "\n\n".join(lines), PRIORITY["earlier searches"], unit, data=True)] if lines else []
 
@@ -196,10 +197,17 @@ def _brief(brief: str) -> list[Part]:
 def _insights(view: TreeView) -> list[Part]:
     lessons = [
         f"- {one_line(one.kind, 80) or 'lesson'}: {one_line(one.text, 500)} (nodes {', '.join(map(str, one.nodes))})"
-        for one in view.insights()
+        for one in ([] if "insights" in view.config.researcher.without else view.insights())
     ]
     text = "\n\n".join(lessons)
     return [Part("Insights", text, PRIORITY["insights"], "earlier insights", data=True)] if lessons else []
+
+
+def _rows(view: TreeView, samples: Iterable[Sample], *, right: bool = False) -> list[Part]:
+    """The evaluated rows; where the search is to do without bad cases, that there are none to be seen."""
+    if "bad-cases" in view.config.researcher.without:
+        return [Part("Bad cases", "This search does without them: go by the scores.", MUST)]
+    return row_parts(view, samples, priority=PRIORITY["rows"], right=right)
 
 
 def _rounds(
@@ -217,6 +225,6 @@ def _parent(view: TreeView, node: NodeView) -> Part:
 
 def _read(view: TreeView, title: str, node: NodeView) -> Part:
     """A round in full, with the rates of its answers."""
-    found = rates(node)
+    found = "" if "bad-cases" in view.config.researcher.without else rates(node)
     text = round_entry(view, node, length=PARENT_CHARS) + (f"\n  rates: {found}" if found else "")
     return Part(f"{title}, node {node.id}", text, MUST, data=True)

@@ -307,6 +307,8 @@ class LlmResearcher:
         answer = self._answer(node, f"diagnosis-{outcome}", RESEARCHER, DiagnosisAnswer, asks)
         groups = [f"- {group.kind} {group.share:.0%}: {group.cause}" for group in answer.groups]
         report = "\n".join([rules.report, "", "Diagnosis", answer.report, f"Moved: {answer.moved}", *groups])
+        if "insights" in view.config.researcher.without:
+            return Diagnosis(report, [])
         insights = [*rules.insights, *to_insights(answer, node, {one.id for one in view.nodes()})]
         return Diagnosis(report, insights)
 

@@ -54,7 +54,9 @@ def card(*, trusted: bool = True, higher: bool = True, default_train: dict[str, 
 class FakeTree:
     """Holds NodeViews; grows by ``add`` (pending) and ``finish``."""
 
-    def __init__(self, task: TaskCard | None = None, *, trials: int = 2, max_nodes: int = 8) -> None:
+    def __init__(
+        self, task: TaskCard | None = None, *, trials: int = 2, max_nodes: int = 8, without: tuple[str, ...] = ()
+    ) -> None:
         self.task = task or card()
         self.config = SearchConfig(
             name="fake",
@@ -62,7 +64,7 @@ class FakeTree:
             model="builtin:toy",
             profile=Profile(name="local"),
             budget=Budget(max_nodes=max_nodes),
-            researcher=ResearcherSettings(trials=trials),
+            researcher=ResearcherSettings(trials=trials, without=without),
         )
         self.source_rows = {name: source.rows or 0 for name, source in self.task.sources.items()}
         self.noise_sd: float | None = None
@@ -232,9 +234,11 @@ def uct_parent(tree: FakeTree, c: float = 0.5) -> int:
     return -max(ranked)[1]
 
 
-def search(researcher, surface: Surface, *, rounds: int, seed: int, trials: int = 2) -> tuple[FakeTree, float]:
+def search(
+    researcher, surface: Surface, *, rounds: int, seed: int, trials: int = 2, without: tuple[str, ...] = ()
+) -> tuple[FakeTree, float]:
     """Run a whole search; return the tree and the true worth of the trial with the best measured score."""
-    tree = FakeTree(trials=trials, max_nodes=rounds)
+    tree = FakeTree(trials=trials, max_nodes=rounds, without=without)
     tree.noise_sd = surface.noise
     rng = random.Random(seed)
     for _ in range(rounds):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.models import NoiseSettings, Profile, Resources
 from hpc_trex.slurm.commands import Answer
 from hpc_trex.sweep.folder import find_sweep, list_sweeps, read_config
-from hpc_trex.sweep.plan import element_resources, inner_profile, plan_sweep, read_request
+from hpc_trex.sweep.plan import element_resources, inner_profile, plan_lines, plan_sweep, read_request
 from hpc_trex.sweep.records import SweepRequest
 from hpc_trex.sweep.script import ask_slurm
 from hpc_trex.sweep.submit import plan_arrays, submit_arrays
@@ -57,6 +59,9 @@ def test_a_bad_file_names_the_key_and_the_file(tmp_path, text, words):
         ({"researchers": ("playbok",)}, UsageProblem, "playbok"),
         ({"researchers": ("random", "llm")}, UsageProblem, "no language model"),
         ({"policies": ("best",)}, UsageProblem, "best"),
+        ({"researchers": ("playbook",), "without": ("tree",)}, UsageProblem, "'tree' is no"),
+        ({"researchers": ("tpe",), "without": ("insights",)}, UsageProblem, "tpe use neither"),
+        ({"without": ("insights", "insights")}, UsageProblem, "names one twice"),
         ({"models": ("builtin:no",)}, NotFound, "builtin:no"),
         ({"profile": "nowhere"}, NotFound, "nowhere"),
     ],
@@ -74,6 +79,41 @@ def test_elements_are_all_combinations_a_whole_seed_after_the_other(make):
     assert len(elements) == 16
     assert len({tuple(one)[1:] for one in ((e.number, e.task, e.researcher, e.policy, e.seed) for e in elements)}) == 16
     assert [one.seed for one in elements] == [7] * 8 + [8] * 8
+
+
+def test_what_is_done_without_is_an_axis_of_the_researchers_that_use_it(make):
+    config = read_config(
+        make(
+            researchers=("playbook", "tpe"),
+            without=("nothing", "bad-cases", "bad-cases+insights"),
+            search_cpu_hours=0.5,
+        )
+    )
+    elements = config.elements()
+    assert [(one.researcher, one.without) for one in elements] == [
+        ("playbook", "nothing"),
+        ("playbook", "bad-cases"),
+        ("playbook", "bad-cases+insights"),
+        ("tpe", "nothing"),
+    ]
+    assert [config.researcher_of(one).without for one in elements] == [
+        (),
+        ("bad-cases",),
+        ("bad-cases", "insights"),
+        (),
+    ]
+    shown = "\n".join(plan_lines(config, 4, 0))
+    assert "without nothing, bad-cases, bad-cases+insights" in shown
+    assert "each search capped at 0.5 CPU-hours" in shown
+
+
+def test_a_sweep_of_before_that_names_no_parts_has_the_elements_it_had(make):
+    paths = make(seeds=(3, 4), researchers=("playbook", "random"))
+    before = read_config(paths).elements()
+    body = tomllib.loads(paths.config.read_text())
+    assert body.pop("without") == ["nothing"]
+    paths.config.write_text(tomli_w.dumps(body))
+    assert read_config(paths).elements() == before
 
 
 def test_a_sweep_of_baselines_knows_no_method(make):

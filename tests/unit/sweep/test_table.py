@@ -49,6 +49,18 @@ def test_a_row_holds_the_seeds_of_one_method(rows):
     assert (second.researcher, second.done, second.dev, second.dev_sd) == ("tpe", 1, 0.6, None)
 
 
+def test_methods_that_differ_in_what_they_do_without_are_rows_of_their_own(make):
+    config = read_config(make(seeds=(0, 1), researchers=("playbook",), without=("nothing", "insights")))
+    found = [
+        Standing(element=one, state=ElementState.DONE, result=left(one.number, 0.3 + one.number / 10, 0.5))
+        for one in config.elements()
+    ]
+    rows = table(config, found, {})
+    assert [(row.without, row.dev) for row in rows] == [("nothing", 0.4), ("insights", 0.5)]
+    assert "playbook/uct without insights" in table_text(rows).splitlines()[2]
+    assert "without" in table_csv(rows).splitlines()[0].split(",")
+
+
 def test_what_was_held_counts_of_the_lost_ones_too(rows):
     assert [row.gpu_hours for row in rows] == [3.0, 3.0]
 
