@@ -6,6 +6,7 @@ import time
 
 from hpc_trex.controller import charges
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.frozen import by_the_rules
 from hpc_trex.controller.leftovers import sweep_attempt
 from hpc_trex.files import read_record
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, Heartbeat, JobResult, TrialState, TrialView
@@ -56,6 +57,7 @@ def _take_result(work: Work, attempt: AttemptView, status: JobStatus | None = No
             message = f"cancelled outside hpc-trex [{status.reason}]"
             result = result.model_copy(update={"failure": FailureClass.CANCELLED, "message": message})
     work.suspects.pop(attempt.token, None)
+    result = by_the_rules(work, result)
     if result.state != "succeeded":
         sweep_attempt(work.attempt_paths(attempt))  # a process that was ended may have died over its heartbeat
     charge = charges.of_result(attempt, result)

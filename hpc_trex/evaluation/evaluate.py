@@ -12,6 +12,7 @@ from hpc_trex.evaluation.intervals import difference_interval, score_interval
 from hpc_trex.evaluation.metrics import FLAGS, AnswerSet, Judged, aggregate
 from hpc_trex.evaluation.tasks import EvalRow, compile_task, read_rows
 from hpc_trex.files import read_record
+from hpc_trex.ftbench.frozen import eval_digest
 from hpc_trex.models import EvalSettings, Heartbeat, JobSpec, Score, TaskCard
 from hpc_trex.samples import EvaluatedRow, write_samples
 
@@ -27,6 +28,8 @@ class Evaluation(NamedTuple):
     answers: AnswerSet
     """Row by row, for a paired comparison."""
     row_ids: list[str]
+    rules: str
+    """:func:`hpc_trex.ftbench.frozen.eval_digest` of the card and settings that were used."""
 
     @property
     def per_sample(self) -> list[float]:
@@ -158,4 +161,4 @@ def _score(card: TaskCard, samples: list[EvaluatedRow], judgements: list[Judged]
     if spec.name == "accuracy" and spec.labels:
         extra["macro_f1"] = float(aggregate(answers._replace(metric="macro_f1"))[0])
     main = score_interval(answers, settings, higher_is_better=spec.higher_is_better)
-    return Evaluation(main, extra, answers, [sample.row_id for sample in samples])
+    return Evaluation(main, extra, answers, [sample.row_id for sample in samples], eval_digest(card, settings))

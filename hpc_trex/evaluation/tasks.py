@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from hpc_trex.errors import UsageProblem
 from hpc_trex.evaluation.metrics import FLAGS, Judged, judge
+from hpc_trex.ftbench.frozen import decoding
 from hpc_trex.models import TaskCard
 
 COLUMNS = ("row_id", "prompt", "answer", "source")
@@ -49,18 +50,6 @@ def read_rows(path: Path, render: Callable[[str], str]) -> list[EvalRow]:
     return rows
 
 
-def generation_settings(card: TaskCard) -> dict[str, Any]:
-    """Return lm-eval's generation arguments: greedy, and nothing of the model's own generation settings that is not."""
-    return {
-        "until": list(card.metric.stop),
-        "max_gen_toks": card.metric.max_new_tokens,
-        "do_sample": False,
-        "temperature": 0.0,
-        "num_beams": 1,
-        "repetition_penalty": 1.0,
-    }
-
-
 def compile_task(card: TaskCard, rows: Sequence[EvalRow], judged: dict[int, Judged]) -> Any:
     """Return the card as an ``lm_eval.api.task.ConfigurableTask`` over ``rows``, of type ``generate_until``.
 
@@ -94,7 +83,7 @@ def compile_task(card: TaskCard, rows: Sequence[EvalRow], judged: dict[int, Judg
             "doc_to_text": lambda doc: doc["text"],
             "doc_to_target": lambda doc: doc["answer"],
             "process_results": score,
-            "generation_kwargs": generation_settings(card),
+            "generation_kwargs": decoding(card.metric),
             "metric_list": [
                 {"metric": name, "aggregation": "mean", "higher_is_better": name not in FLAGS} for name in names
             ],

@@ -69,6 +69,7 @@ def _baseline(job: Job) -> JobResult:
     evaluation = _evaluate(job, job.spec.base, job.paths.samples)
     return job.result(
         scores={"main": evaluation.main},
+        eval_digest=evaluation.rules,
         extra_scores=dict(evaluation.extra),
         samples=str(job.paths.samples),
         hashes={"base": folder_digest(Path(job.spec.base.path))},
@@ -87,6 +88,7 @@ def _test(job: Job) -> JobResult:
     say(f"difference {_shown(difference)}")
     return job.result(
         scores={"base": base.main, "chosen": chosen.main, "difference": difference},
+        eval_digest=chosen.rules,
         extra_scores=dict(chosen.extra),
         samples=str(job.paths.samples),
     )
@@ -99,14 +101,15 @@ def _train(job: Job) -> JobResult | None:
     trained = train(job.spec, job.beat)
     if job.rank != 0:
         return None
-    extra, samples, scores = dict(trained.extra_scores), None, {}
+    extra, samples, scores, rules = dict(trained.extra_scores), None, {}, ""
     if job.spec.eval_rows:
         evaluation = _evaluate(job, trained.ref, job.paths.samples, loaded=trained)
-        scores = {"main": evaluation.main}
+        scores, rules = {"main": evaluation.main}, evaluation.rules
         extra |= evaluation.extra
         samples = str(job.paths.samples)
     return job.result(
         scores=scores,
+        eval_digest=rules,
         extra_scores=extra,
         samples=samples,
         model=trained.ref.model_copy(update={"style": trained.style}),

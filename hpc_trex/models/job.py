@@ -111,6 +111,8 @@ class Heartbeat(Record):
     total_steps: int = 0
     loss: float | None = None
     tokens_per_second: float | None = None
+    padding_share: float | None = None
+    """The part of the places in the batches that held no token."""
     seconds: float = 0.0
     """Since the job's start."""
     eta_seconds: float | None = None
@@ -148,6 +150,8 @@ class JobResult(Record):
     """One or two sentences for a person; of a failure, with what to do about it."""
     scores: dict[str, Score] = {}
     """``main`` of a trial; ``base`` and ``chosen`` of a test job, and ``difference`` (paired)."""
+    eval_digest: str = ""
+    """By which prompt, decoding, metric and scoring the scores were measured (``hpc_trex.ftbench.frozen``)."""
     extra_scores: dict[str, float] = {}
     """Further metrics and rates, e.g. ``unparsable``, ``truncated``, ``train_loss``, ``holdout_loss``."""
     model: ModelRef | None = None
@@ -165,6 +169,8 @@ class JobResult(Record):
     steps: int = 0
     tokens: int = 0
     tokens_per_second: float | None = None
+    padding_share: float | None = None
+    """The part of the places in the batches that held no token."""
     peak_memory_gb: float | None = None
     mfu: float | None = None
     attention: str = ""
