@@ -32,6 +32,7 @@ from hpc_trex.models.plan import (
     trial_identity,
 )
 from hpc_trex.models.profile import Container, Profile, Resources, Serving
+from hpc_trex.models.review import ClaimFinding, VerdictView
 from hpc_trex.models.search import (
     Budget,
     ControllerChain,
@@ -76,6 +77,7 @@ __all__ = [
     "AttemptView",
     "BestView",
     "Budget",
+    "ClaimFinding",
     "Container",
     "ControllerChain",
     "ControllerRun",
@@ -132,6 +134,7 @@ __all__ = [
     "TrialPlan",
     "TrialState",
     "TrialView",
+    "VerdictView",
     "canonical_json",
     "digest",
     "json_schemas",

@@ -18,12 +18,15 @@ class SearchState(StrEnum):
 
 
 class NodeState(StrEnum):
-    """State of a round. ``PENDING`` covers all from the design to the last result: it counts as a visit in UCT."""
+    """State of a round. ``PENDING`` covers all from the design to the last result: it counts as a visit in UCT.
+    ``STRUCK``: it has run, and its score is no evidence (docs/review.md).
+    """
 
     PENDING = "pending"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    STRUCK = "struck"
 
 
 class TrialState(StrEnum):

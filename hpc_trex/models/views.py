@@ -8,6 +8,7 @@ from hpc_trex.models.base import Record
 from hpc_trex.models.gate import GateView, PersonTime
 from hpc_trex.models.job import JobResult, Score
 from hpc_trex.models.plan import RoundPlan, TrialPlan
+from hpc_trex.models.review import ClaimFinding
 from hpc_trex.models.states import AttemptState, FailureClass, JobKind, NodeState, SearchState, TrialState
 
 
@@ -62,6 +63,12 @@ class TrialView(Record):
     message: str = ""
     micro_batch_size: int | None = None
     """What an OOM repair set it to."""
+    findings: tuple[ClaimFinding, ...] | None = None
+    """What its raw records say of its score; None: nobody has looked."""
+    struck: bool = False
+    """It is no evidence; then ``score`` is None."""
+    claimed: float | None = None
+    """The score of one that is struck."""
 
 
 class NodeView(Record):
@@ -92,6 +99,7 @@ class NodeView(Record):
     cost_gpu_hours: float = 0.0
     cost_cpu_hours: float = 0.0
     struck: bool = False
+    """The round as a whole is no evidence (state ``struck``)."""
 
 
 class Insight(Record):

@@ -17,19 +17,13 @@ from hpc_trex.tree import events as ev
 from hpc_trex.tree.calls import record_call
 from hpc_trex.tree.gates import ask_gate, decide_gate, forgive
 from hpc_trex.tree.reopen import reopen_node, reopen_trial
+from hpc_trex.tree.review import claim_checked, node_restored, node_struck
+from hpc_trex.tree.review_events import ClaimChecked, NodeRestored, NodeStruck
 from hpc_trex.tree.servers import ServerEvent, apply_server
+from hpc_trex.tree.sums import back_up, count_child
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
-
-#: Adds to the sums of a node and of all its ancestors: parameters (node, then one number a column).
-_BACK_UP = """
-WITH RECURSIVE up (id) AS (
-    SELECT ? UNION ALL SELECT nodes.parent FROM nodes JOIN up ON nodes.id = up.id WHERE nodes.parent IS NOT NULL
-)
-UPDATE nodes SET pending = pending + ?, scored = scored + ?, score_sum = score_sum + ?, failures = failures + ?
-WHERE id IN up
-"""
 
 
 def mark(db: Database, line: ev.EventLine, end: int) -> None:
@@ -47,12 +41,6 @@ def _change(db: Database, sql: str, parameters: list[Any], refusal: str) -> None
     """Run an update that must touch exactly one row."""
     if db.execute(sql, parameters).rowcount != 1:
         raise ValueError(refusal)
-
-
-def _back_up(
-    db: Database, node: int, *, pending: int = 0, scored: int = 0, score: float = 0, failures: int = 0
-) -> None:
-    db.execute(_BACK_UP, [node, pending, scored, score, failures])
 
 
 def _result_json(result: JobResult | None) -> str | None:
@@ -116,7 +104,7 @@ def _node_added(event: ev.NodeAdded, db: Database, line: ev.EventLine) -> None:
         ],
     )
     db.execute("UPDATE nodes SET children = children + 1 WHERE id = ?", [event.parent])
-    _back_up(db, event.node, pending=1)
+    back_up(db, event.node, pending=1)
 
 
 @apply_event.register(ev.TrialAdded)
@@ -260,11 +248,9 @@ def _trial_reopened(event: ev.TrialReopened, db: Database, line: ev.EventLine) -
 @apply_event.register(ev.NodeReopened)
 def _node_reopened(event: ev.NodeReopened, db: Database, line: ev.EventLine) -> None:
     charged = reopen_node(db, event.node)
-    _back_up(db, event.node, pending=1, failures=-int(charged))
+    back_up(db, event.node, pending=1, failures=-int(charged))
     if not charged:  # its end had taken it off its parent's children
-        db.execute(
-            "UPDATE nodes SET children = children + 1 WHERE id = (SELECT parent FROM nodes WHERE id = ?)", [event.node]
-        )
+        count_child(db, event.node, 1)
 
 
 @apply_event.register(ev.NodeEnded)
@@ -272,7 +258,7 @@ def _node_ended(event: ev.NodeEnded, db: Database, line: ev.EventLine) -> None:
     done = event.state == NodeState.DONE
     if event.state == NodeState.PENDING or done != (event.score is not None):
         raise ValueError(f"a round cannot end as {event.state} with score {event.score}")
-    charged = event.state == NodeState.FAILED and event.charged
+    charged = event.state in (NodeState.FAILED, NodeState.STRUCK) and event.charged
     _change(
         db,
         "UPDATE nodes SET state = ?, score = ?, best_trial = ?, failure = ?, charged = ?, message = ?, ended_at = ?,"
@@ -290,11 +276,9 @@ def _node_ended(event: ev.NodeEnded, db: Database, line: ev.EventLine) -> None:
         ],
         f"node {event.node} is not there, or is over already",
     )
-    _back_up(db, event.node, pending=-1, scored=int(done), score=event.score or 0.0, failures=int(charged))
+    back_up(db, event.node, pending=-1, scored=int(done), score=event.score or 0.0, failures=int(charged))
     if not done and not charged:  # it leaves no visit, so it must not use up its parent's cap on children either
-        db.execute(
-            "UPDATE nodes SET children = children - 1 WHERE id = (SELECT parent FROM nodes WHERE id = ?)", [event.node]
-        )
+        count_child(db, event.node, -1)
 
 
 @apply_event.register(ev.NodeRescored)
@@ -303,7 +287,22 @@ def _node_rescored(event: ev.NodeRescored, db: Database, line: ev.EventLine) -> 
     if row is None:
         raise ValueError(f"node {event.node} is not finished, so it has no score to change")
     db.execute("UPDATE nodes SET score = ?, best_trial = ? WHERE id = ?", [event.score, event.best_trial, event.node])
-    _back_up(db, event.node, score=event.score - row[0])
+    back_up(db, event.node, score=event.score - row[0])
+
+
+@apply_event.register(ClaimChecked)
+def _claim_checked(event: ClaimChecked, db: Database, line: ev.EventLine) -> None:
+    claim_checked(db, event)
+
+
+@apply_event.register(NodeStruck)
+def _node_struck(event: NodeStruck, db: Database, line: ev.EventLine) -> None:
+    node_struck(db, event, line)
+
+
+@apply_event.register(NodeRestored)
+def _node_restored(event: NodeRestored, db: Database, line: ev.EventLine) -> None:
+    node_restored(db, event, line)
 
 
 @apply_event.register(ev.NodeDiagnosed)

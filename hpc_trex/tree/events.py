@@ -26,6 +26,7 @@ from hpc_trex.models import (
     TrialPlan,
     TrialState,
 )
+from hpc_trex.tree.review_events import ClaimChecked, NodeRestored, NodeStruck
 
 
 class SearchCreated(Record):
@@ -164,8 +165,8 @@ class NodeReopened(Record):
 
 
 class NodeEnded(Record):
-    """A round is over. ``DONE`` has a score and is backed up; ``FAILED`` and charged is backed up with reward 0;
-    ``FAILED`` and not charged leaves no visit.
+    """A round is over. ``DONE`` has a score and is backed up; ``FAILED`` (or ``STRUCK``) and charged is backed up with
+    reward 0; not charged it leaves no visit.
     """
 
     type: Literal["node_ended"] = "node_ended"
@@ -318,6 +319,9 @@ Event = Annotated[
     | NodeReopened
     | NodeEnded
     | NodeRescored
+    | ClaimChecked
+    | NodeStruck
+    | NodeRestored
     | NodeDiagnosed
     | AgentCalled
     | ServerIntended

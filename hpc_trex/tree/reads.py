@@ -11,7 +11,6 @@ from hpc_trex.errors import NotFound
 from hpc_trex.models import (
     FATES,
     LIVE,
-    AttemptState,
     AttemptView,
     CostView,
     FailureClass,
@@ -27,6 +26,7 @@ from hpc_trex.models import (
     TrialView,
 )
 from hpc_trex.tree.events import Chosen, TestScored
+from hpc_trex.tree.review import on_firm_ground, struck_nodes
 from hpc_trex.tree.rows import Row, attempt_view, insight, node_view, trial_view
 from hpc_trex.tree.standing import Scale, Standing
 from hpc_trex.tree.views import Views
@@ -131,10 +131,14 @@ class TreeReads:
         return TestScored.model_validate_json(text) if text else None
 
     def insights(self) -> list[Insight]:
-        """Return the lessons as they stand now, oldest first: of each kind only the newest, which overrules the others."""
-        sql = """SELECT * FROM insights WHERE kind = '' OR id IN (SELECT max(id) FROM insights GROUP BY kind)
-                 ORDER BY id"""
-        return [insight(row) for row in self._rows(sql)]
+        """Return the lessons as they stand now, oldest first: of each kind only the newest, which overrules the others.
+
+        One that stands on a struck round stands no more, and the one before it does.
+        """
+        struck = struck_nodes(self)
+        rows = [row for row in self._rows("SELECT * FROM insights ORDER BY id") if not struck or _firm(row, struck)]
+        newest = {row["kind"]: row["id"] for row in rows}
+        return [insight(row) for row in rows if row["kind"] == "" or newest[row["kind"]] == row["id"]]
 
     def undiagnosed(self) -> list[int]:
         """Return the rounds that are over, and that no Researcher has read yet."""
@@ -301,16 +305,16 @@ class TreeReads:
     def find_identity(self, identity: str) -> TrialView | None:
         """Return the first trial that is the same experiment and has a result, or else the first that is to get one.
 
-        Repeats with other seeds, the sealed test and failed trials do not count.
+        Repeats with other seeds, the sealed test, failed and struck trials do not count.
         """
         sql = """SELECT * FROM trials WHERE identity = ? AND replicate_of IS NULL AND kind != 'test'
-                 AND state IN ('done', 'active', 'planned') ORDER BY state = 'done' DESC, node, trial LIMIT 1"""
+                 AND state IN ('done', 'active', 'planned') AND NOT struck ORDER BY state = 'done' DESC, node, trial LIMIT 1"""
         rows = self._rows(sql, [identity]) if identity else []
         return trial_view(rows[0]) if rows else None
 
     def is_tried(self, identity: str) -> bool:
-        """Tell whether the same experiment has a result, is to get one, or failed through its own design."""
-        sql = f"""SELECT 1 FROM trials WHERE identity = ? AND kind != 'test' AND
+        """Tell whether the same experiment has a result that counts, is to get one, or failed through its own design."""
+        sql = f"""SELECT 1 FROM trials WHERE identity = ? AND kind != 'test' AND NOT struck AND
                   (state IN ('done', 'active', 'planned') OR (state = 'failed' AND failure IN ({_marks(CHARGED)})))
                   LIMIT 1"""  # noqa: S608
         return self._value(sql, [identity, *CHARGED]) is not None
@@ -318,27 +322,15 @@ class TreeReads:
     def find_recipe(self, recipe_digest: str) -> int | None:
         """Return the node whose data was prepared under this digest, or else the first that is about to be.
 
-        A node whose last preparation failed does not count, nor one that ended before it was prepared.
+        A node whose last preparation failed does not count, nor one that ended before it was prepared, or was struck.
         """
-        newest = "SELECT coalesce(data_from, id) FROM nodes WHERE recipe_digest = ? ORDER BY id DESC LIMIT 1"
-        owner = self._value(newest, [recipe_digest]) if recipe_digest else None
-        made = None if owner is None else self.preparation(owner)
-        if made is not None and made.state is AttemptState.SUCCEEDED:
-            return made.node  # without a look at all the rounds that use it
-        sql = """SELECT id, state, (SELECT attempts.state FROM attempts WHERE node = nodes.id AND trial = 0
-                                    ORDER BY attempt DESC LIMIT 1) AS preparation
-                 FROM nodes WHERE recipe_digest = ? AND coalesce(data_from, id) = id ORDER BY id"""
-        rows = self._rows(sql, [recipe_digest]) if recipe_digest else []
-        done = [row["id"] for row in rows if row["preparation"] == AttemptState.SUCCEEDED]
-        coming = [row["id"] for row in rows if _is_coming(row)]
-        return next(iter(done + coming), None)
+        from hpc_trex.tree.recipes import find_recipe
+
+        return find_recipe(self, recipe_digest)
 
 
-def _is_coming(row: Row) -> bool:
-    """Tell whether a node's data will be there: its preparation is live, or has not begun in a live round."""
-    if row["preparation"] is None:
-        return bool(row["state"] == NodeState.PENDING)
-    return row["preparation"] in LIVE
+def _firm(row: Row, struck: set[int]) -> bool:
+    return on_firm_ground(insight(row), row["node"], struck)
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -6,7 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpc_trex.models import AttemptView, Insight, JobResult, NodeView, RoundPlan, TrialPlan, TrialView
+from hpc_trex.models import (
+    AttemptView,
+    ClaimFinding,
+    Insight,
+    JobResult,
+    NodeState,
+    NodeView,
+    RoundPlan,
+    TrialPlan,
+    TrialView,
+)
 from hpc_trex.tree.standing import Scale
 
 Row = Mapping[str, Any]
@@ -18,7 +28,9 @@ def attempt_view(row: Row) -> AttemptView:
 
 
 def trial_view(row: Row) -> TrialView:
-    """Return one trial with its result."""
+    """Return one trial with its result; what it scored is no score where it is struck."""
+    struck = bool(row["struck"])
+    findings = None if row["findings"] is None else json.loads(row["findings"])
     return TrialView(
         node=row["node"],
         trial=row["trial"],
@@ -29,11 +41,14 @@ def trial_view(row: Row) -> TrialView:
         identity=row["identity"],
         replicate_of=row["replicate_of"],
         reused_from=None if row["reused_node"] is None else (row["reused_node"], row["reused_trial"]),
-        score=row["score"],
+        score=None if struck else row["score"],
         result=JobResult.model_validate_json(row["result"]) if row["result"] else None,
         failure=row["failure"],
         message=row["message"],
         micro_batch_size=row["micro_batch_size"],
+        findings=None if findings is None else tuple(ClaimFinding.model_validate(one) for one in findings),
+        struck=struck,
+        claimed=row["score"] if struck else None,
     )
 
 
@@ -61,6 +76,7 @@ def node_view(row: Row, scale: Scale | None, children: Sequence[int], trials: Se
         trials=tuple(trials),
         cost_gpu_hours=row["gpu_seconds"] / 3600,
         cost_cpu_hours=row["cpu_seconds"] / 3600,
+        struck=row["state"] == NodeState.STRUCK,
     )
 
 

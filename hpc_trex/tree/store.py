@@ -44,11 +44,16 @@ from hpc_trex.tree.events import (
 )
 from hpc_trex.tree.log import EventLog, EventReader, encode, line_before
 from hpc_trex.tree.reads import TreeReads
+from hpc_trex.tree.review_events import NodeRestored, NodeStruck
 from hpc_trex.tree.standing import Standing
 from hpc_trex.tree.views import Views
 
 if TYPE_CHECKING:
     from sqlite_utils import Database
+
+
+#: Events that change the sums of their round, and so those of its ancestors.
+MOVES_SUMS = (NodeAdded, NodeEnded, NodeReopened, NodeRescored, NodeRestored, NodeStruck)
 
 
 class Guard(Protocol):
@@ -203,7 +208,7 @@ class Store(TreeReads):
             )
 
     def _note_change(self, event: Event) -> None:
-        if isinstance(event, NodeAdded | NodeEnded | NodeReopened | NodeRescored):
+        if isinstance(event, MOVES_SUMS):
             self._standing.changed(event.node)
         self._views.note(event, self)
 

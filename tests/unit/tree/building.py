@@ -112,5 +112,5 @@ def run_trial(store: Store, node: int, trial: int, value: float, *, seconds: flo
 
 def dump(store: Store) -> dict[str, list[tuple[object, ...]]]:
     """Return every row of every table."""
-    tables = ("search", "nodes", "trials", "attempts", "insights", "notes")
+    tables = ("search", "nodes", "trials", "attempts", "insights", "notes", "verdicts")
     return {table: store.db.conn.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall() for table in tables}

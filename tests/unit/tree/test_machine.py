@@ -36,6 +36,7 @@ class Tree(RuleBasedStateMachine):
         self.score: dict[int, float] = {}
         self.charged: set[int] = set()
         self.lost: set[int] = set()
+        self.struck: set[int] = set()
         self.end(0, 0.5)
 
     def end(self, node: int, score: float) -> None:
@@ -73,11 +74,11 @@ class Tree(RuleBasedStateMachine):
         self.store.record(ev.NodeEnded(node=node, state=NodeState.CANCELLED, charged=True))
         self.lost.add(node)
 
-    @precondition(lambda self: self.charged | self.lost)
+    @precondition(lambda self: (self.charged | self.lost) - self.struck)
     @rule(data=st.data())
     def reopened(self, data: st.DataObject) -> None:
         """``hpc-trex retry``: whatever the end of the round did to the sums is undone."""
-        node = data.draw(st.sampled_from(sorted(self.charged | self.lost)))
+        node = data.draw(st.sampled_from(sorted((self.charged | self.lost) - self.struck)))
         self.store.record(ev.NodeReopened(node=node))
         self.charged.discard(node)
         self.lost.discard(node)
@@ -86,6 +87,32 @@ class Tree(RuleBasedStateMachine):
     def rescored(self, data: st.DataObject, score: float) -> None:
         node = data.draw(st.sampled_from(sorted(self.score)))
         self.store.record(ev.NodeRescored(node=node, score=score, best_trial=2))
+        self.score[node] = score
+
+    @precondition(lambda self: len(self.score) > 1)
+    @rule(data=st.data(), charged=st.booleans(), user=st.sampled_from(["", "eve"]))
+    def strike(self, data: st.DataObject, charged: bool, user: str) -> None:
+        """A round that is struck is as one that failed, charged or lost; the baseline stays."""
+        node = data.draw(st.sampled_from(sorted(self.score.keys() - {0})))
+        self.store.record(ev.NodeStruck(node=node, charged=charged, user=user))
+        del self.score[node]
+        self.struck.add(node)
+        (self.charged if charged else self.lost).add(node)
+
+    @precondition(lambda self: self.struck)
+    @rule(data=st.data(), score=SCORES, user=st.sampled_from(["", "eve"]))
+    def restored(self, data: st.DataObject, score: float, user: str) -> None:
+        node = data.draw(st.sampled_from(sorted(self.struck)))
+        self.store.record(ev.NodeRestored(node=node, score=score, best_trial=1, user=user))
+        self.score[node] = score
+        for found in (self.struck, self.charged, self.lost):
+            found.discard(node)
+
+    @rule(data=st.data(), score=SCORES)
+    def restored_in_part(self, data: st.DataObject, score: float) -> None:
+        """A trial of a round that stands was restored: its score moves, its visit stays."""
+        node = data.draw(st.sampled_from(sorted(self.score)))
+        self.store.record(ev.NodeRestored(node=node, score=score, best_trial=2, user="eve"))
         self.score[node] = score
 
     @rule()
