@@ -62,7 +62,7 @@ def load_settings(start: Path) -> Settings:
     project = project_file(start)
     for path in (user_file(), project):
         if path is not None and path.is_file():
-            _merge(values, _read(path), path, origins, ())
+            _merge(values, _spread(_read(path)), path, origins, ())
     return Settings(values, origins, project.parent if project else None)
 
 
@@ -77,6 +77,25 @@ def check_keys(
                 f"{file}: unknown key {key!r} in {where}{did_you_mean(key, known)}",
                 hint=f"known keys: {', '.join(sorted(known))}",
             )
+
+
+def _spread(table: dict[str, Any]) -> dict[str, Any]:
+    """Return a file's tables with ``[llm]`` put where its options are: in ``[launch]``, as ``llm_model`` and so on."""
+    given = table.get("llm")
+    if not isinstance(given, dict):
+        return table
+    rest = {key: value for key, value in table.items() if key != "llm"}
+    launch = rest.get("launch", {})
+    return rest | {"launch": {**_flat("llm", given), **launch} if isinstance(launch, dict) else launch}
+
+
+def _flat(name: str, table: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a table and of those in it, by their names in a row: ``llm_reviewer_model``."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        below = f"{name}_{key.replace('-', '_')}"
+        found |= _flat(below, value) if isinstance(value, dict) else {below: value}
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import tomli_w
 from pydantic import ValidationError
 
+from hpc_trex.agents.llm.keys import require_keys
 from hpc_trex.agents.llm.replay import copy_answers
 from hpc_trex.agents.prior import begin_with
 from hpc_trex.errors import UsageProblem
@@ -128,6 +129,8 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
     first = directory / "nodes" / "0000" / "trials" / "0" / "attempts" / "1"
     request = JobRequest(f"{config.uid}-n0-t0-a1", first, first / "spec.json", JobKind.BASELINE, profile.evaluate)
     earlier = find_search(options.replay) if options.replay is not None else None
+    if config.llm is not None and earlier is None:
+        require_keys(config.llm)
     known = begin_with(config, loaded.card, base_digest=model.digest, wanted=options.knowledge, replay=earlier)
     lines = [*_lines(config, directory), *(start_lines(known) if known else []), *preflight(profile, directory)]
     if config.llm and config.llm.served:

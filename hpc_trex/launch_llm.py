@@ -8,9 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from hpc_trex.agents.llm.endpoint import plain
 from hpc_trex.controller.serve_spec import serving_of
 from hpc_trex.errors import UsageProblem
 from hpc_trex.models import LlmSettings, ServedLlm
+from hpc_trex.models.llm import AGENTS
 from hpc_trex.slurm.containers import check_image
 from hpc_trex.slurm.preflight import check_limits
 from hpc_trex.slurm.profiles import load_profile
@@ -34,17 +36,15 @@ def llm_settings(researcher: str, llm: Mapping[str, Any], serve: tuple[str, str]
             "--researcher llm needs a model",
             hint="--llm-model NAME [--llm-base-url URL]; docs/llm.md says which servers work",
         )
-    url = llm.get("base_url")
-    if url and not str(url).startswith(("http://", "https://")):
-        raise UsageProblem(f"--llm-base-url {url} is no address", hint="e.g. https://llm.example.edu/v1")
     return _settings(llm)
 
 
 def _settings(given: Mapping[str, Any]) -> LlmSettings:
     """Return checked settings: what a controller could not work with is refused before a search is made."""
-    values = dict(given)
-    if values.get("key_file"):
-        values["key_file"] = str(Path(values["key_file"]).expanduser().absolute())
+    values = _endpoint(given, "")
+    for role in AGENTS:
+        if given.get(role):
+            values[role] = _endpoint(given[role], f"{role}-")
     if values.get("money_cap") and None in (values.get("price_in"), values.get("price_out")):
         raise UsageProblem("--llm-money needs both prices", hint="--llm-price-in and --llm-price-out, or --llm-tokens")
     try:
@@ -53,6 +53,17 @@ def _settings(given: Mapping[str, Any]) -> LlmSettings:
         first = error.errors()[0]
         name = "-".join(str(part) for part in first["loc"]).replace("_", "-")
         raise UsageProblem(f"--llm-{name}: {first['msg']}", hint="hpc-trex launch --help") from error
+
+
+def _endpoint(given: Mapping[str, Any], whose: str) -> dict[str, Any]:
+    """Return what was given of one endpoint, its file as a whole path. Raises UsageProblem for an address that is none."""
+    values = dict(given)
+    url = values.get("base_url")
+    if url and not str(url).startswith(("http://", "https://")):
+        raise UsageProblem(f"--llm-{whose}base-url {url} is no address", hint="e.g. https://llm.example.edu/v1")
+    if values.get("key_file"):
+        values["key_file"] = str(Path(values["key_file"]).expanduser().absolute())
+    return values
 
 
 def _served(llm: Mapping[str, Any], profile_name: str, model: str) -> LlmSettings:
@@ -88,8 +99,18 @@ def _served(llm: Mapping[str, Any], profile_name: str, model: str) -> LlmSetting
 
 def endpoint_words(llm: LlmSettings) -> str:
     """Return which model is asked, and where; of a served one what its job asks for."""
-    if llm.served is None:
-        return f"{llm.model} at {llm.base_url or 'the default endpoint'}"
-    serve = serving_of(llm.served.profile)
-    size = f"{serve.gpus} GPU(s)" if serve.gpus else f"{serve.cpus_per_task} CPU(s)"
-    return f"{llm.model}, served by a job on {llm.served.profile.name}: {size}, {serve.minutes} min at a time"
+    words = f"{llm.model} at {_where(llm)}"
+    if llm.served is not None:
+        serve = serving_of(llm.served.profile)
+        size = f"{serve.gpus} GPU(s)" if serve.gpus else f"{serve.cpus_per_task} CPU(s)"
+        words = f"{llm.model}, served by a job on {llm.served.profile.name}: {size}, {serve.minutes} min at a time"
+    for role in AGENTS:
+        own = llm.of(role)
+        if (own.model, own.base_url) != (llm.model, llm.base_url):
+            there = f" at {_where(own)}" if own.base_url != llm.base_url else ""
+            words += f"; {role}: {own.model}{there}"
+    return words
+
+
+def _where(llm: LlmSettings) -> str:
+    return plain(llm.base_url) if llm.base_url else "the default endpoint"

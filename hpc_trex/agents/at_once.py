@@ -24,6 +24,9 @@ class AtOnce:
         """Nothing will come sooner."""
         time.sleep(seconds)
 
+    def close(self) -> None:
+        """Nothing is under way."""
+
     def new_calls(self, known: Container[str]) -> list[LlmCall]:  # noqa: ARG002
         """Nobody is called."""
         return []

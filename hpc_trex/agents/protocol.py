@@ -115,6 +115,10 @@ class Researcher(Protocol):
         """Sleep so long, or until an answer has come in."""
         ...
 
+    def close(self) -> None:
+        """End what is under way: the controller stops."""
+        ...
+
     def new_calls(self, known: Container[str]) -> list[LlmCall]:
         """Return the calls to a language model that have come to an end and whose names are not ``known``."""
         ...

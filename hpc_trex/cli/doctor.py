@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpc_trex.cli.llm_options import endpoint_options, given_llm
 from hpc_trex.cli.options import emit, emit_json, json_option
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 @click.option(
     "--wait", type=click.FloatRange(min=1), default=120, show_default=True, help="Seconds to wait for the probe job."
 )
-@click.option("--llm-model", help="Ask this language model a few small questions.")
-@click.option("--llm-base-url", help="Its server; default: the openai package's own.")
-@click.option("--llm-key-file", type=click.Path(dir_okay=False), help="File with the key; default: OPENAI_API_KEY.")
+@endpoint_options("model", "base_url", "api", "key_variable", "key_file")
 @json_option
 @click.pass_context
 def command(
@@ -41,10 +40,8 @@ def command(
     directory: str | None,
     no_job: bool,
     wait: float,
-    llm_model: str | None,
-    llm_base_url: str | None,
-    llm_key_file: str | None,
     json: bool,
+    **more: Any,
 ) -> None:
     """Check this machine and its cluster: file system, locks, room, Slurm, network, GPUs, versions, a language model.
 
@@ -59,9 +56,10 @@ def command(
     from hpc_trex.models import LlmSettings
     from hpc_trex.slurm.profiles import load_profile
 
-    if llm_model is None and (llm_base_url or llm_key_file):
-        raise click.UsageError("--llm-base-url and --llm-key-file need --llm-model")
-    llm = LlmSettings(model=llm_model, base_url=llm_base_url, key_file=llm_key_file) if llm_model else None
+    given = given_llm(more)
+    if given and "model" not in given:
+        raise click.UsageError(f"--llm-{next(iter(given)).replace('_', '-')} needs --llm-model")
+    llm = LlmSettings.model_validate(given) if given else None
     chosen = load_profile(profile)
     folder = Path(directory).expanduser().absolute() if directory else home()
     checks = examine(chosen, folder, job=not no_job, wait=wait, llm=llm, say=(lambda _: None) if json else say)

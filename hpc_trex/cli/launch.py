@@ -7,28 +7,13 @@ from typing import Any
 
 import click
 
+from hpc_trex.cli.llm_options import given_llm, llm_options
 from hpc_trex.cli.options import dry_run_option, emit
 from hpc_trex.cli.sweep_options import Names
 from hpc_trex.errors import UsageProblem
 
 POLICIES = ("uct", "greedy", "sequential", "random")
 RESEARCHERS = ("playbook", "llm", "tpe", "random")
-#: Option and field of LlmSettings.
-LLM_OPTIONS = {
-    "llm_model": "model",
-    "llm_reviewer_model": "reviewer_model",
-    "llm_base_url": "base_url",
-    "llm_api": "api",
-    "llm_key_file": "key_file",
-    "llm_context_tokens": "context_tokens",
-    "llm_max_tokens": "max_tokens",
-    "llm_tokens": "tokens_cap",
-    "llm_money": "money_cap",
-    "llm_review": "review",
-    "llm_research": "research",
-    "llm_price_in": "price_in",
-    "llm_price_out": "price_out",
-}
 COUNT = click.IntRange(min=1)
 AMOUNT = click.FloatRange(min=0, min_open=True)
 
@@ -56,22 +41,10 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
     "--researcher", type=click.Choice(RESEARCHERS), default="playbook", show_default=True, help="Who designs rounds."
 )
 @click.option("--without", type=Names(), default=(), help="Take parts of it away: bad-cases, insights.")
-@click.option("--llm-model", help="Model of --researcher llm, as its server names it.")
-@click.option("--llm-reviewer-model", help="Another model of that server for the second opinion.")
-@click.option("--llm-base-url", help="A server that speaks Chat Completions; default: the openai package's own.")
+@llm_options
 @click.option(
     "--llm-serve", nargs=2, metavar="PROFILE MODEL", help="Serve MODEL (a folder or staged hub id) as a job of PROFILE."
 )
-@click.option("--llm-api", type=click.Choice(["chat", "responses"]), help="Which API of it.  [default: chat]")
-@click.option("--llm-key-file", type=click.Path(dir_okay=False), help="File with the key; default: OPENAI_API_KEY.")
-@click.option("--llm-context-tokens", type=click.IntRange(min=1000), help="Longest question.  [default: 24000]")
-@click.option("--llm-max-tokens", type=click.IntRange(min=64), help="Longest answer.  [default: 8192]")
-@click.option("--llm-tokens", type=COUNT, help="Cap on tokens in and out.")
-@click.option("--llm-money", type=AMOUNT, help="Cap on money; needs both prices.")
-@click.option("--llm-research/--no-llm-research", default=None, help="Look up literature and data.  [default: yes]")
-@click.option("--llm-review/--no-llm-review", default=None, help="Second opinion on each plan.  [default: yes]")
-@click.option("--llm-price-in", type=click.FloatRange(min=0), help="Money per million tokens of a question.")
-@click.option("--llm-price-out", type=click.FloatRange(min=0), help="Money per million tokens of an answer.")
 @click.option("--replay", metavar="SEARCH", help="Give the recorded answers of that search again, asking nobody.")
 @click.option(
     "--knowledge/--no-knowledge",
@@ -100,8 +73,7 @@ def command(
     from hpc_trex.launch import LaunchOptions, create_search, plan_launch
 
     one_way(detach=detach, as_job=as_job, in_allocation=options["in_allocation"])
-    given = {field: options.pop(name) for name, field in LLM_OPTIONS.items()}
-    llm = {field: value for field, value in given.items() if value is not None}
+    llm = given_llm(options)
     plan = plan_launch(LaunchOptions(**options, llm=llm))
     emit("\n".join(plan.lines))
     if dry_run:

@@ -296,7 +296,10 @@ class Controller:
             self.work.researcher.wait(self.profile.poll_seconds * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
 
     def close(self) -> None:
-        """Close the database and give the lease back."""
+        """End the agents' questions under way, close the database and give the lease back."""
+        work = getattr(self, "work", None)
+        if work is not None:
+            work.researcher.close()
         store = getattr(self, "store", None)
         if store is not None:
             store.close()

@@ -64,9 +64,9 @@ def examine(
             tell(_here(profile))
         tell(network.judge("login", calls.answers(), wanted, profile.network))
         if llm is not None:
-            from hpc_trex.doctor.llm import check_llm
+            from hpc_trex.doctor.llm import check_agents
 
-            tell(_guarded("LLM endpoint", lambda: check_llm(llm)))
+            tell(_guarded("LLM endpoint", lambda: check_agents(llm)))
         if slurm and job and folder is not None:
             tell(_guarded("probe job", lambda: _compute(profile, _below(folder, "probe"), wanted, wait)))
     return checks

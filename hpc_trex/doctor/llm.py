@@ -17,6 +17,7 @@ from hpc_trex.doctor.check import Check, failure, ok, warning
 from hpc_trex.errors import CredentialsMissing, TrexError
 from hpc_trex.models import LlmSettings
 from hpc_trex.models.base import Record
+from hpc_trex.models.llm import AGENTS
 
 ENDPOINT, KEY, MODEL, ANSWERS, CONTEXT = "LLM endpoint", "LLM key", "LLM model", "LLM answers", "LLM context"
 SECONDS = 60.0
@@ -39,6 +40,20 @@ QUESTION = [
     {"role": "system", "content": "You answer in the form that is asked for."},
     {"role": "user", "content": "Choose one of five pebbles and one of two hues, and say in a few words why."},
 ]
+
+
+def check_agents(settings: LlmSettings, *, seconds: float = SECONDS) -> list[Check]:
+    """Return the lines on every endpoint that the agents of some settings ask, each once; those of an agent bear its name."""
+    checks = check_llm(settings, seconds=seconds)
+    asked = [settings]
+    for role in AGENTS:
+        own = settings.of(role)
+        plain = own.model_copy(update=dict.fromkeys(AGENTS))
+        if plain not in [one.model_copy(update=dict.fromkeys(AGENTS)) for one in asked]:
+            asked.append(own)
+            lines = check_llm(own, seconds=seconds)
+            checks += [check.model_copy(update={"name": check.name.replace("LLM", role)}) for check in lines]
+    return checks
 
 
 def check_llm(settings: LlmSettings, *, seconds: float = SECONDS) -> list[Check]:

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hpc_trex.models.base import Record
 from hpc_trex.models.serve import ServedLlm
+
+#: Who asks. What is not said for the last two is that of the whole search.
+RESEARCHER, REVIEWER, EXECUTOR = "researcher", "reviewer", "executor"
+#: The agents that may have an endpoint of their own.
+AGENTS = (REVIEWER, EXECUTOR)
+Api = Literal["chat", "responses"]
+
+
+class AgentEndpoint(Record):
+    """Another model, or another server, for one agent (``[llm.reviewer]``, ``[llm.executor]``). None: as ``[llm]`` says."""
+
+    model: str | None = Field(default=None, min_length=1)
+    base_url: str | None = None
+    api: Api | None = None
+    key_variable: str | None = None
+    """Of a server elsewhere than ``[llm]``'s: default ``OPENAI_API_KEY_REVIEWER``, ``OPENAI_API_KEY_EXECUTOR``."""
+    key_file: str | None = None
+    max_tokens: int | None = Field(default=None, ge=64)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    price_in: float | None = Field(default=None, ge=0)
+    price_out: float | None = Field(default=None, ge=0)
 
 
 class LlmSettings(Record):
     """The endpoint of a search's agents (``[llm]`` in ``search.toml``). A key is never in it: it comes from the environment."""
 
     model: str = Field(min_length=1)
-    reviewer_model: str | None = None
-    """Another model of the same server for the Reviewer's second opinion; default: ``model``."""
+    reviewer: AgentEndpoint | None = None
+    """Who gives the second opinion; default: the same."""
+    executor: AgentEndpoint | None = None
+    """Who is asked for repairs; default: the same."""
     base_url: str | None = None
     """Any server that speaks Chat Completions; None: the openai package's own default."""
-    api: Literal["chat", "responses"] = "chat"
+    api: Api = "chat"
     """``responses`` only by choice: servers that lack the route answer with other errors than 404."""
     key_variable: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; servers on loopback may need none."""
@@ -35,6 +59,8 @@ class LlmSettings(Record):
     """A second opinion of the model on every plan that the rules accept."""
     research: bool = True
     """Ask literature and data sources once, after the brief, with queries that the model writes."""
+    repair: bool = True
+    """Ask for repairs of failed data steps and settings that no rule mends."""
     deadline_seconds: float = Field(default=300.0, gt=0)
     """Of one request from its first byte to its last, whatever the server trickles."""
     tokens_cap: int | None = Field(default=None, ge=1)
@@ -43,6 +69,41 @@ class LlmSettings(Record):
     price_in: float | None = Field(default=None, ge=0)
     """Money per million tokens of a request, in whatever currency ``money_cap`` is in; None: not known."""
     price_out: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, values: Any) -> Any:
+        """``reviewer_model`` of earlier searches is the model of ``[llm.reviewer]``."""
+        if not isinstance(values, dict) or "reviewer_model" not in values:
+            return values
+        rest = {name: value for name, value in values.items() if name != "reviewer_model"}
+        model = values["reviewer_model"]
+        if model is not None and rest.get("reviewer") is not None:
+            raise ValueError("reviewer_model is the old spelling of reviewer.model: give one of them")
+        return rest if model is None else rest | {"reviewer": {"model": model}}
+
+    def of(self, role: str) -> Self:
+        """Return the settings by which an agent asks; the caps stay those of the search.
+
+        The key of ``[llm]`` is for its own server: an agent with another one has a key of its own, or none.
+        """
+        own = getattr(self, role) if role in AGENTS else None
+        if own is None:
+            return self
+        given = own.model_dump(exclude_none=True)
+        if own.base_url is not None and (self.served is not None or _origin(own.base_url) != _origin(self.base_url)):
+            given = {"key_variable": f"OPENAI_API_KEY_{role.upper()}", "key_file": None, "served": None} | given
+        elif own.key_variable is not None and own.key_file is None:
+            given["key_file"] = None
+        return self.model_copy(update=given)
+
+
+def _origin(url: str | None) -> tuple[str, str, int | None] | None:
+    """Return scheme, host and port of a URL: what a key is for."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or ""), parts.port
 
 
 class LlmUsage(Record):

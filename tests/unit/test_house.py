@@ -40,7 +40,7 @@ ARROWS = {
     "absent": set(),
     "config": GROUND,
     "controller": {"knowledge", "agents", "slurm", "report", "tree", "ftbench", "research"} | GROUND,
-    "launch_llm": {"controller", "slurm", "staging"} | GROUND,
+    "launch_llm": {"agents", "controller", "slurm", "staging"} | GROUND,
     "launch": {"launch_llm", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "doctor": {"agents", "slurm", "job", "tree", "staging", "sandbox"} | GROUND,
     "sweep": {"launch", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,

@@ -17,11 +17,11 @@ from hpc_trex.agents.llm.replay import is_replay
 from hpc_trex.agents.llm.served import Served
 from hpc_trex.agents.protocol import StillThinking
 from hpc_trex.models import LlmCall, LlmSettings
+from hpc_trex.models.llm import EXECUTOR, RESEARCHER, REVIEWER
+
+__all__ = ["EXECUTOR", "RESEARCHER", "REVIEWER", "Questions"]
 
 M = TypeVar("M", bound=BaseModel)
-
-#: Who asks.
-RESEARCHER, REVIEWER = "researcher", "reviewer"
 
 
 class Questions:
@@ -55,9 +55,7 @@ class Questions:
                 return known
             if self._replays:
                 raise LlmBadAnswer(f"{call} is not among the recorded answers of the search that is replayed")
-            settings = self._endpoint()
-            if role == REVIEWER and settings.reviewer_model:
-                settings = settings.model_copy(update={"model": settings.reviewer_model})
+            settings = self._endpoint(role)
             self._begin(Question(call, role, node, messages()), answer, settings)
             raise StillThinking
         if not asked.done():
@@ -68,7 +66,7 @@ class Questions:
         try:
             given = asked.result()
         except LlmUnavailable as error:
-            if self.server is not None and self.server.lost():
+            if self.server is not None and self._settings.of(role).served is not None and self.server.lost():
                 raise StillThinking from error  # another server is started, and asked again
             raise
         assert isinstance(given, answer)
@@ -88,12 +86,19 @@ class Questions:
         """Whether a question is under way."""
         return any(not future.done() for future in self._asking.values())
 
-    def _endpoint(self) -> LlmSettings:
-        """Return where to ask. Raises StillThinking while the search's own server starts."""
-        settings = self._settings if self.server is None else self.server.settings()
-        if settings is None:
+    def close(self) -> None:
+        """End the questions under way. What they have not recorded is asked again by the next controller."""
+        self._client.close()
+
+    def _endpoint(self, role: str) -> LlmSettings:
+        """Return where an agent asks. Raises StillThinking while the search's own server starts."""
+        own = self._settings.of(role)
+        if self.server is None or own.served is None:
+            return own
+        served = self.server.settings()
+        if served is None:
             raise StillThinking
-        return settings
+        return served.of(role)
 
     def _begin(self, question: Question, answer: type[BaseModel], settings: LlmSettings) -> None:
         """Ask in a thread that does not keep the process: what it has not recorded when that ends is asked again."""

@@ -139,7 +139,8 @@ class LlmClient:
 
     def _key_of(self, settings: LlmSettings) -> str:
         own = self.settings
-        if (settings.key_variable, settings.key_file) == (own.key_variable, own.key_file):
+        places = [(one.key_variable, one.key_file, one.served is not None) for one in (settings, own)]
+        if places[0] == places[1]:
             return self._key.get_secret_value()
         return read_key(settings) or ""
 

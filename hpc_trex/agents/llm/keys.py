@@ -7,9 +7,11 @@ import secrets
 import stat
 from pathlib import Path
 
+from hpc_trex.agents.llm.endpoint import endpoint_of
 from hpc_trex.errors import CredentialsMissing
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import LlmSettings
+from hpc_trex.models.llm import AGENTS, RESEARCHER
 
 
 def read_key(settings: LlmSettings) -> str | None:
@@ -34,6 +36,20 @@ def read_key(settings: LlmSettings) -> str | None:
     if not text:
         raise CredentialsMissing(f"the key file {path} is empty", hint="write the key into it")
     return text
+
+
+def require_keys(settings: LlmSettings) -> None:
+    """Make sure that every agent has the key of its server, before anything is started.
+
+    Raises :class:`CredentialsMissing` naming the agent, :class:`UsageProblem` for an address that is none.
+    """
+    for role in (RESEARCHER, *AGENTS):
+        own = settings.of(role)
+        if own.served is None and (role == RESEARCHER or own != settings):
+            try:
+                endpoint_of(own, read_key(own))
+            except CredentialsMissing as error:
+                raise CredentialsMissing(f"the {role}'s model: {error.message}", hint=error.hint) from error
 
 
 def served_key(paths: SearchPaths) -> str:

@@ -330,6 +330,10 @@ class LlmResearcher:
         """Whether somebody is being asked just now: the answer would be lost with this process."""
         return self.questions.asking or self._evidence.asking
 
+    def close(self) -> None:
+        """End the questions under way; what is not on disk yet is asked again by the next controller."""
+        self.questions.close()
+
     def wait(self, seconds: float) -> None:
         """Sleep so long, or until an answer has come in."""
         if self.questions.asking or not self._evidence.under_way:

@@ -130,4 +130,24 @@ def test_the_command_prints_the_lines_among_the_others(tmp_path, monkeypatch):
         assert names[-4:] == ["LLM endpoint", "LLM key", "LLM answers", "LLM context"]
         monkeypatch.setenv("OPENAI_API_KEY", "wrong")
         assert "failure  LLM key" in trex("doctor", "--llm-base-url", server.url, "--llm-model", "tiny", code=8).stdout
-    assert "need --llm-model" in trex("doctor", "--llm-base-url", "http://127.0.0.1:9/v1", code=2).stderr
+    assert "needs --llm-model" in trex("doctor", "--llm-base-url", "http://127.0.0.1:9/v1", code=2).stderr
+
+
+def test_each_endpoint_of_an_agent_has_lines_of_its_own_and_equal_ones_are_asked_once(monkeypatch):
+    from hpc_trex.doctor.llm import check_agents
+
+    monkeypatch.setenv("OPENAI_API_KEY_EXECUTOR", "wrong-for-the-second")
+    with LlmServer(GOOD, key=KEY) as first, LlmServer(GOOD, key="another-key-0123") as second:
+        asked = LlmSettings.model_validate(
+            {
+                "model": "tiny",
+                "base_url": first.url,
+                "executor": {"base_url": second.url},
+                "reviewer": {"model": "tiny"},
+            }
+        )
+        found = check_agents(asked, seconds=3)
+    names = [check.name for check in found]
+    assert names == ["LLM endpoint", "LLM key", "LLM answers", "LLM context", "executor endpoint", "executor key"]
+    assert found[-1].verdict is Verdict.FAILURE
+    assert "OPENAI_API_KEY_EXECUTOR" in found[-1].remedy

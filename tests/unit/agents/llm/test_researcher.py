@@ -13,7 +13,7 @@ from hpc_trex.launch import LaunchOptions, create_search, plan_launch
 from hpc_trex.models import SearchState
 from hpc_trex.tree.check import check
 from hpc_trex.tree.store import Store
-from tests.llm_server import LlmServer, Status
+from tests.llm_server import LlmServer, Silence, Status
 from tests.minds import BRIEF, DIRECTION, Mind, plan
 from tests.program import trex
 from tests.unit.controller.simulation import Cluster
@@ -346,3 +346,34 @@ def test_what_a_model_writes_cannot_steer_a_terminal(launch, cluster):
             said = controller.store.node(1).plan.hypothesis
     assert said == "harmless]52;c;cm0gLXJmtext"
     assert "\x1b" not in trex("show", 1, paths.root, "--reasoning").stdout
+
+
+def test_a_controller_that_is_closed_ends_the_question_under_way(launch, cluster):
+    with LlmServer(Silence()) as server:
+        paths = launch(server, max_nodes=1)
+        with Controller(paths) as controller:
+            controller.start()
+            end = time.monotonic() + 60
+            while not server.requests:
+                assert time.monotonic() < end, "nobody was asked"
+                controller.tick()
+                cluster.finish_all()
+                time.sleep(0.01)
+            asked = controller.work.researcher
+            assert asked.asking
+        asked.wait(60)
+        assert not asked.asking, "the question went on after its controller"
+    (failed,) = paths.llm.rglob("brief.failed-1.json")
+    assert "stops" in json.loads(failed.read_text())["error"]
+
+
+def test_each_agent_asks_its_own_server(launch, cluster):
+    """Two servers are counted: the Reviewer's questions go to the one, all others to the other."""
+    mind = Mind()
+    with LlmServer(mind) as server, LlmServer(mind) as second:
+        paths = launch(server, max_nodes=1, llm={"reviewer": {"base_url": second.url, "model": "strict"}})
+        drive(paths, cluster).close()
+    assert [request.schema for request in second.requests] == ["ReviewAnswer"]
+    assert {request.body["model"] for request in second.requests} == {"strict"}
+    assert "ReviewAnswer" not in [request.schema for request in server.requests]
+    assert check(paths) == []
