@@ -256,7 +256,7 @@ class SearchPaths(NamedTuple):
 
     @property
     def block(self) -> Path:
-        """SHA-256 of each normalised dev and test prompt, one a line: what training rows are checked against."""
+        """Hashes of the dev and test rows, whole and in parts, one a line: what training rows are checked against."""
         return self.root / "task" / "block.txt"
 
     @property
@@ -270,6 +270,10 @@ class SearchPaths(NamedTuple):
 
     def plan(self, node: int) -> Path:
         return self.node(node) / "plan.json"
+
+    def cases(self, node: int) -> Path:
+        """The bad cases of a round's best trial against its parent's."""
+        return self.node(node) / "cases.json"
 
     def data(self, node: int) -> Path:
         return self.node(node) / "data"

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hpc_trex.agents.bad_cases import FORM_FLAGS, BadCases, bad_cases, short
+from hpc_trex.agents.bad_cases import FORM_FLAGS
+from hpc_trex.agents.case_lines import case_lines
 from hpc_trex.agents.evidence import Gain, beats_noise, gains, move_names
+from hpc_trex.agents.movement import case_report, outcomes
 from hpc_trex.agents.moves import Playbook
 from hpc_trex.agents.protocol import Diagnosis, Sample
 from hpc_trex.agents.repair import failure_of, symptoms
 from hpc_trex.agents.tree_facts import Facts, best_trial
 from hpc_trex.models import Insight, NodeView, TrialState
+from hpc_trex.models.cases import CaseReport
 
 #: Standard errors that a gain must have before it is claimed.
 TO_CLAIM = 2.0
@@ -24,8 +27,11 @@ TO_CLAIM = 2.0
 RATES = FORM_FLAGS
 
 
-def diagnose(facts: Facts, node: int, samples: Iterable[Sample], book: Playbook) -> Diagnosis:
-    """Read one finished round. ``samples`` are the dev rows of its best trial, none for a failed one.
+def diagnose(
+    facts: Facts, node: int, samples: Iterable[Sample], book: Playbook, cases: CaseReport | None = None
+) -> Diagnosis:
+    """Read one finished round. ``samples`` are the dev rows of its best trial, none for a failed one, ``cases`` the bad
+    ones of them by group and against the parent's; without it they are grouped here, and compared with nothing.
 
     What the search is to do without is neither read nor claimed.
     """
@@ -33,9 +39,10 @@ def diagnose(facts: Facts, node: int, samples: Iterable[Sample], book: Playbook)
     observed = gains(facts, book)
     lines = [*_result_lines(facts, this), *_trial_lines(this), *_move_lines(facts, observed, node)]
     if "bad-cases" not in without:
-        metric = facts.view.task.metric
-        cases = bad_cases(samples, metric.labels, higher_is_better=metric.higher_is_better)
-        lines += [*_case_lines(cases), *_rate_lines(facts, this)]
+        task, rows = facts.view.task, list(samples)
+        if cases is None and rows:
+            cases = case_report(task, node, this.best_trial or 0, outcomes(rows, task), "")
+        lines += [*case_lines(cases, rows, task.metric.labels), *_rate_lines(facts, this)]
     claims = [] if "insights" in without else insights(facts, book, observed, node)
     return Diagnosis("\n".join(lines), claims)
 
@@ -86,21 +93,6 @@ def _move_lines(facts: Facts, observed: list[Gain], node: int) -> list[str]:
         for gain in observed
         if gain.node == node
     ]
-
-
-def _case_lines(cases: BadCases) -> list[str]:
-    """Bad cases by kind, with an example each."""
-    if not cases.total:
-        return []
-    lines = [f"Bad cases: {cases.bad} of {cases.total} rows."]
-    for group in cases.groups:
-        row = group.example
-        lines.append(
-            f"- {group.kind}: {group.rows} ({group.rows / cases.total:.0%}), e.g. {row.row_id}: "
-            f"{short(row.prompt)!r} gave {short(row.answer)!r}, wanted {short(row.reference)!r}"
-        )
-    lines += [f"- {count} times {short(answer)!r} for {short(ref)!r}" for ref, answer, count in cases.confusions]
-    return lines
 
 
 def _rate_lines(facts: Facts, node: NodeView) -> list[str]:

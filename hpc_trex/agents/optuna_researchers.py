@@ -21,6 +21,7 @@ from hpc_trex.agents.reviewer import review
 from hpc_trex.agents.tree_facts import Facts, FactsReader, draft_key, drafts
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.models import FATES, RoundPlan, TrialPlan, TrialState
+from hpc_trex.models.cases import CaseReport
 
 #: Points that are asked for before a round is given up, because every one was known or refused.
 MOST_ASKS = 60
@@ -68,9 +69,11 @@ class OptunaResearcher(AtOnce):
                 return plan
         raise NothingToPropose(f"{MOST_ASKS} points in a row were known or refused")
 
-    def diagnose(self, view: TreeView, node: int, samples: Iterable[Sample]) -> Diagnosis:
+    def diagnose(
+        self, view: TreeView, node: int, samples: Iterable[Sample], cases: CaseReport | None = None
+    ) -> Diagnosis:
         """Read a finished round by the same rules as the playbook."""
-        return diagnose(self._reader.read(view), node, samples, self.book)
+        return diagnose(self._reader.read(view), node, samples, self.book, cases)
 
     def _round(self, facts: Facts, space: list[Dimension], study: Any) -> RoundPlan | None:
         """Ask for the first trial, then for the training of the others on its data. None if too few are new."""

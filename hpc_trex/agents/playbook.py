@@ -22,6 +22,7 @@ from hpc_trex.agents.repair import remedies, repairs
 from hpc_trex.agents.reviewer import review
 from hpc_trex.agents.tree_facts import Facts, FactsReader, base_draft, draft_key, start_node
 from hpc_trex.models import RoundPlan
+from hpc_trex.models.cases import CaseReport
 
 
 class PlaybookResearcher(AtOnce):
@@ -44,9 +45,11 @@ class PlaybookResearcher(AtOnce):
                 return plan
         raise NothingToPropose(f"every move from node {parent} is known already")
 
-    def diagnose(self, view: TreeView, node: int, samples: Iterable[Sample]) -> Diagnosis:
-        """Read a finished round: bad cases by kind, comparison with the parent, lessons about the moves."""
-        return diagnose(self._reader.read(view), node, samples, self.book)
+    def diagnose(
+        self, view: TreeView, node: int, samples: Iterable[Sample], cases: CaseReport | None = None
+    ) -> Diagnosis:
+        """Read a finished round: bad cases by group, comparison with the parent, lessons about the moves."""
+        return diagnose(self._reader.read(view), node, samples, self.book, cases)
 
     def _ideas(self, facts: Facts, parent: int, rng: random.Random) -> Iterator[Idea]:
         """Yield ideas in the order of the rules; the first acceptable one becomes the round."""

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from hpc_trex.models import GateView, Insight, LlmCall, NodeView, RoundPlan, SearchConfig, TaskCard
+from hpc_trex.models.cases import CaseReport
 from hpc_trex.samples import EvaluatedRow
 from hpc_trex.tree.reads import MoveRow
 
@@ -132,9 +133,12 @@ class Researcher(Protocol):
         """
         ...
 
-    def diagnose(self, view: TreeView, node: int, samples: Iterable[Sample]) -> Diagnosis:
-        """Read a finished round's best trial: attribute bad cases, compare with the parent, draw lessons.
+    def diagnose(
+        self, view: TreeView, node: int, samples: Iterable[Sample], cases: CaseReport | None = None
+    ) -> Diagnosis:
+        """Read a finished round's best trial: its bad cases, what they were in the parent, lessons.
 
+        ``cases``: the bad rows by group, and how they moved; None for a round without evaluated rows.
         Raises ``StillThinking`` while it works on it.
         """
         ...

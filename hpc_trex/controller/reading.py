@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
-
-from hpc_trex.agents.protocol import Sample, StillThinking
+from hpc_trex.agents.protocol import StillThinking
+from hpc_trex.controller.cases import make_cases, samples_of
 from hpc_trex.controller.context import Work
-from hpc_trex.models import JobKind, NodeState, NodeView
-from hpc_trex.samples import read_samples
+from hpc_trex.models import NodeState
+from hpc_trex.models.cases import CaseReport
 from hpc_trex.tree.events import AgentCalled, NodeDiagnosed
-
-SAMPLES_READ = 2000
 
 
 class Reading:
@@ -24,6 +19,8 @@ class Reading:
         """The Researcher still reads a round that ended."""
         self._calls = work.store.calls()
         """Names of the agents' calls that are recorded."""
+        self._cases: dict[int, CaseReport | None] = {}
+        """Of rounds that are still being read."""
 
     def read_rounds(self) -> None:
         """Have every round read that ended and that nobody has read."""
@@ -36,11 +33,14 @@ class Reading:
         view = self.work.store.node(node)
         if view.state not in (NodeState.DONE, NodeState.FAILED):
             return
+        if node not in self._cases:
+            self._cases[node] = make_cases(self.work, view)
         try:
-            diagnosis = self.work.researcher.diagnose(self.work.view, node, self._samples(view))
+            diagnosis = self.work.researcher.diagnose(self.work.view, node, samples_of(view), self._cases[node])
         except StillThinking:
             self.unread = True
             return
+        del self._cases[node]
         self.work.record(NodeDiagnosed(node=node, report=diagnosis.report, insights=tuple(diagnosis.insights)))
         for line in diagnosis.report.splitlines()[:2]:
             self.work.say(f"node {node} {view.state.value}: {line}")
@@ -54,14 +54,3 @@ class Reading:
                     call=call.call, node=call.node, role=call.role, model=call.model, usage=call.usage, error=call.error
                 )
             )
-
-    def _samples(self, view: NodeView) -> Iterator[Sample]:
-        """Yield the evaluated dev rows of the round's best trial."""
-        if view.best_trial is None:
-            return
-        trial = next(item for item in view.trials if item.trial == view.best_trial)
-        if trial.result is None or trial.result.samples is None or trial.kind is JobKind.TEST:
-            return
-        path = Path(trial.result.samples)
-        if path.exists():  # removed by a person: the round is read without its bad cases
-            yield from islice(read_samples(path), SAMPLES_READ)

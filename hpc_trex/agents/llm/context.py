@@ -22,6 +22,7 @@ from hpc_trex.agents.prior import prior_lines
 from hpc_trex.agents.protocol import Sample, TreeView
 from hpc_trex.agents.reviewer import near_duplicates
 from hpc_trex.models import NodeView, RoundPlan
+from hpc_trex.models.cases import CaseReport
 
 __all__ = [
     "MUST",
@@ -100,9 +101,17 @@ def design_messages(
 
 
 def diagnosis_messages(
-    view: TreeView, node: int, samples: Iterable[Sample], *, budget: int, rule_report: str
+    view: TreeView,
+    node: int,
+    samples: Iterable[Sample],
+    *,
+    budget: int,
+    rule_report: str,
+    cases: CaseReport | None = None,
 ) -> list[Message]:
-    """Return the question that reads a finished round. ``samples``: the dev rows of its best trial."""
+    """Return the question that reads a finished round. ``samples``: the dev rows of its best trial; ``cases``: how they
+    moved against the parent's.
+    """
     this = view.node(node)
     above = [view.node(this.parent)] if this.parent is not None else []
     parts = [
@@ -115,7 +124,7 @@ def diagnosis_messages(
             * bool(rule_report)
         ),
         _read(view, "The round to read", this),
-        *_rows(view, samples),
+        *_rows(view, samples, cases=cases),
     ]
     return _messages(load_prompt("researcher"), "diagnose", parts, budget, node=node)
 
@@ -203,11 +212,13 @@ def _insights(view: TreeView) -> list[Part]:
     return [Part("Insights", text, PRIORITY["insights"], "earlier insights", data=True)] if lessons else []
 
 
-def _rows(view: TreeView, samples: Iterable[Sample], *, right: bool = False) -> list[Part]:
+def _rows(
+    view: TreeView, samples: Iterable[Sample], *, right: bool = False, cases: CaseReport | None = None
+) -> list[Part]:
     """The evaluated rows; where the search is to do without bad cases, that there are none to be seen."""
     if "bad-cases" in view.config.researcher.without:
         return [Part("Bad cases", "This search does without them: go by the scores.", MUST)]
-    return row_parts(view, samples, priority=PRIORITY["rows"], right=right)
+    return row_parts(view, samples, priority=PRIORITY["rows"], right=right, cases=cases)
 
 
 def _rounds(

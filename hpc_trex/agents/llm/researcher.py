@@ -11,6 +11,7 @@ reading of a round stands below the model's in every report.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -50,6 +51,7 @@ from hpc_trex.errors import CredentialsMissing, TrexError, UsageProblem
 from hpc_trex.files import write_atomic
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import LlmCall, NodeState, RoundPlan, SearchConfig, digest
+from hpc_trex.models.cases import CaseReport
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -241,9 +243,7 @@ class LlmResearcher:
         if not self.settings.review:
             return []
 
-        def asks() -> list[Message]:
-            return review_messages(view, parent, plan, budget=self.settings.context_tokens)
-
+        asks = partial(review_messages, view, parent, plan, budget=self.settings.context_tokens)
         try:
             opinion = self._answer(node, f"review-{number}", REVIEWER, ReviewAnswer, asks)
         except LlmBadAnswer:  # the rules have accepted it
@@ -270,14 +270,16 @@ class LlmResearcher:
 
     # ---- reading --------------------------------------------------------------------------------------------------
 
-    def diagnose(self, view: TreeView, node: int, samples: Iterable[Sample]) -> Diagnosis:
+    def diagnose(
+        self, view: TreeView, node: int, samples: Iterable[Sample], cases: CaseReport | None = None
+    ) -> Diagnosis:
         """Read a finished round: the model's report, then the rules'; insights of both."""
         if node not in self._read:
             rows = list(samples)
-            self._read[node] = self.rules.diagnose(view, node, rows), rows
+            self._read[node] = self.rules.diagnose(view, node, rows, cases), rows
         rules, rows = self._read[node]
         try:
-            said = self._brief_of(view, rules, rows) if node == 0 else self._reading(view, node, rules, rows)
+            said = self._brief_of(view, rules, rows) if node == 0 else self._reading(view, node, rules, rows, cases)
         except (LlmBadAnswer, LlmBudgetReached) as error:
             said = self._without(rules, error.message)
         except TrexError as error:
@@ -290,16 +292,16 @@ class LlmResearcher:
         return said
 
     def _brief_of(self, view: TreeView, rules: Diagnosis, rows: list[Sample]) -> Diagnosis:
-        def asks() -> list[Message]:
-            return brief_messages(view, rows, budget=self.settings.context_tokens, notes=people.notes_of(view))
-
+        budget = self.settings.context_tokens
+        asks = partial(brief_messages, view, rows, budget=budget, notes=people.notes_of(view))
         brief = self._answer(0, _brief_name(view), RESEARCHER, Brief, asks)
         return Diagnosis(f"{rules.report}\n\nBrief\n{brief_text(brief)}", rules.insights)
 
-    def _reading(self, view: TreeView, node: int, rules: Diagnosis, rows: list[Sample]) -> Diagnosis:
-        def asks() -> list[Message]:
-            return diagnosis_messages(view, node, rows, budget=self.settings.context_tokens, rule_report=rules.report)
-
+    def _reading(
+        self, view: TreeView, node: int, rules: Diagnosis, rows: list[Sample], cases: CaseReport | None
+    ) -> Diagnosis:
+        budget = self.settings.context_tokens
+        asks = partial(diagnosis_messages, view, node, rows, budget=budget, rule_report=rules.report, cases=cases)
         # A round that was opened again by a person is read again: its trials stand in other states then.
         # Repeats that were planned since change nothing of what is read.
         trials = [trial for trial in view.node(node).trials if trial.replicate_of is None]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tree_view import FakeTree, card
 
-from hpc_trex.agents.bad_cases import bad_cases
+from hpc_trex.agents.bad_cases import bad_rows, confusions
 from hpc_trex.agents.diagnosis import _claim, verdict
 from hpc_trex.agents.evidence import Gain
+from hpc_trex.agents.movement import case_report, outcomes
 from hpc_trex.agents.playbook import PlaybookResearcher
 from hpc_trex.agents.protocol import Sample
 from hpc_trex.models import FailureClass
@@ -26,34 +27,29 @@ def grown(*rounds: tuple[float, float], **extra) -> FakeTree:
     return tree
 
 
-def test_bad_cases_are_grouped_by_their_first_fault() -> None:
-    rows = [row(1, 1.0), row(2, 0.0, flags=("truncated", "unparsable")), row(3, 0.0, "", flags=("empty",)), row(4, 0.0)]
-    cases = bad_cases([*rows, row(5, 0.0)], ())
-    assert (cases.total, cases.bad) == (5, 4)
-    assert [(group.kind, group.rows) for group in cases.groups] == [
-        ("wrong content", 2),
-        ("empty", 1),
-        ("truncated", 1),
-    ]
-    assert cases.groups[0].example.row_id == "dev:4"
-    assert cases.confusions == ()
-
-
 def test_confused_labels_are_counted() -> None:
-    rows = [row(n, 0.0, "stock", "billing") for n in range(3)] + [row(9, 0.0, "billing", "stock"), row(10, 1.0)]
-    assert bad_cases(rows, ("stock", "billing")).confusions == (("billing", "stock", 3), ("stock", "billing", 1))
+    rows = [row(n, 0.0, "stock", "billing", ("other_label",)) for n in range(3)]
+    rows += [
+        row(9, 0.0, "billing", "stock", ("other_label",)),
+        row(10, 1.0),
+        row(11, 0.0, "?", "stock", ("unparsable",)),
+    ]
+    assert confusions(rows, ("stock", "billing")) == [("billing", "stock", 3), ("stock", "billing", 1)]
+    assert confusions(rows, ()) == []
 
 
 def test_rows_of_a_graded_metric_are_bad_below_half_of_the_best() -> None:
-    assert bad_cases([row(1, 80.0), row(2, 50.0), row(3, 30.0)], ()).bad == 1
-    assert bad_cases([row(1, 0.0), row(2, 0.0)], ()).bad == 2
-    assert bad_cases([], ()).bad == 0
-    assert bad_cases([row(1, 0.1), row(2, 0.9)], (), higher_is_better=False).bad == 1
+    assert len(bad_rows([row(1, 80.0), row(2, 50.0), row(3, 30.0)])) == 1
+    assert len(bad_rows([row(1, 0.0), row(2, 0.0)])) == 2
+    assert bad_rows([]) == []
+    assert [one.row_id for one in bad_rows([row(1, 0.1), row(2, 0.9)], higher_is_better=False)] == ["dev:2"]
 
 
 def test_the_report_holds_score_interval_trials_moves_and_examples() -> None:
     tree = grown((0.40, 0.50), (0.45, 0.38), extra={"empty": 0.1, "train_loss": 0.5, "holdout_loss": 0.6})
-    report = PLAYBOOK.diagnose(tree, 2, [row(1, 1.0), row(2, 0.0, "a\nb", "c")]).report
+    rows = [row(1, 1.0), row(2, 0.0, "a\nb", "c")]
+    cases = case_report(tree.task, 2, 1, outcomes(rows, tree.task), "node 0 has no evaluated rows (done)")
+    report = PLAYBOOK.diagnose(tree, 2, rows, cases).report
     for part in (
         "Score 0.450 (confidence interval 0.390 to 0.510)",
         "Against its parent, node 0: +0.180, a clear gain",
@@ -61,6 +57,8 @@ def test_the_report_holds_score_interval_trials_moves_and_examples() -> None:
         "Move clean: +0.050, a clear gain",
         "Move epochs-up: -0.070, a clear loss",
         "Bad cases: 1 of 2 rows",
+        "- content: 1 (50%)",
+        "Rows not compared: node 0 has no evaluated rows (done).",
         "'question 2' gave 'a b', wanted 'c'",
         "Answers empty: 10%",
         "0.500 on training rows, 0.600 on held-out rows",

@@ -40,7 +40,7 @@ class Scripted(AtOnce):
             hypothesis="scripted", data=DataRecipe(steps=tuple(map(_load, view.task.sources))), trials=trials
         )
 
-    def diagnose(self, view, node, samples):
+    def diagnose(self, view, node, samples, cases=None):
         return Diagnosis("read", [])
 
 

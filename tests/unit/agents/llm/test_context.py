@@ -246,7 +246,7 @@ def test_rows_are_shown_of_each_kind_in_turn() -> None:
     samples = [row(number, flags=("truncated",)) for number in range(100)] + [row(200), row(201, flags=("empty",))]
     messages = diagnosis_messages(grown(3), 2, [*samples, row(300, score=1.0)], budget=BUDGET, rule_report="rules say")
     assert "102 of 103 dev rows are bad" in part(messages, "Bad cases")
-    assert "- truncated: 100 (97%)" in part(messages, "Bad cases")
+    assert "- truncation: 100 (97%)" in part(messages, "Bad cases")
     shown = part(messages, "Bad dev rows")
     assert "dev:200" in shown
     assert "dev:201" in shown
