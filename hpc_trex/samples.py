@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
@@ -29,6 +30,12 @@ class EvaluatedRow(NamedTuple):
 def write_samples(path: Path, rows: Iterable[EvaluatedRow]) -> None:
     """Write the rows as JSONL, whole or not at all."""
     write_atomic(path, "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows))
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file of rows, as a result names it."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def read_samples(path: Path) -> Iterator[EvaluatedRow]:

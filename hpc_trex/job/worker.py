@@ -19,6 +19,7 @@ from hpc_trex.job.fingerprint import folder_digest
 from hpc_trex.job.heartbeat import Beat
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, Heartbeat, JobKind, JobResult, JobSpec, ModelRef, Score
+from hpc_trex.samples import file_digest
 from hpc_trex.training.beat import Interrupted
 from hpc_trex.training.say import say
 
@@ -72,8 +73,14 @@ def _baseline(job: Job) -> JobResult:
         eval_digest=evaluation.rules,
         extra_scores=dict(evaluation.extra),
         samples=str(job.paths.samples),
-        hashes={"base": folder_digest(Path(job.spec.base.path))},
+        hashes={"base": folder_digest(Path(job.spec.base.path)), **_evaluated(job)},
     )
+
+
+def _evaluated(job: Job) -> dict[str, str]:
+    """Return the digests of the rows that were evaluated and of the answers to them."""
+    assert job.spec.eval_rows is not None
+    return {"rows": file_digest(Path(job.spec.eval_rows)), "samples": file_digest(job.paths.samples)}
 
 
 def _test(job: Job) -> JobResult:
@@ -102,18 +109,21 @@ def _train(job: Job) -> JobResult | None:
     if job.rank != 0:
         return None
     extra, samples, scores, rules = dict(trained.extra_scores), None, {}, ""
+    model = folder_digest(Path(trained.ref.adapter or trained.ref.path))
+    hashes = {**trained.hashes, "base": folder_digest(Path(job.spec.base.path)), "model": model}
     if job.spec.eval_rows:
         evaluation = _evaluate(job, trained.ref, job.paths.samples, loaded=trained)
         scores, rules = {"main": evaluation.main}, evaluation.rules
         extra |= evaluation.extra
         samples = str(job.paths.samples)
+        hashes |= _evaluated(job)
     return job.result(
         scores=scores,
         eval_digest=rules,
         extra_scores=extra,
         samples=samples,
         model=trained.ref.model_copy(update={"style": trained.style}),
-        hashes={**trained.hashes, "base": folder_digest(Path(job.spec.base.path))},
+        hashes=hashes,
         **trained.figures,
     )
 

@@ -180,4 +180,6 @@ class JobResult(Record):
     resumed_from_step: int = 0
     versions: dict[str, str] = {}
     hashes: dict[str, str] = {}
-    """SHA-256 of ``data``, ``base``, ``code`` and, of a job in a container, its image (``container``)."""
+    """SHA-256 of ``data``, ``base``, ``model`` (trained), ``rows`` (evaluated), ``samples``, ``code`` and, of a job in a
+    container, its image (``container``).
+    """

@@ -56,7 +56,7 @@ def test_train_job_leaves_a_model_a_curve_and_its_origin(
     assert result.curve[-1].loss < result.curve[0].loss
     assert result.attention.startswith("sdpa")
     assert result.attention in output
-    assert set(result.hashes) == {"base", "code", "data"}
+    assert set(result.hashes) == {"base", "code", "data", "model"}
     assert result.versions["torch"]
     assert result.cpu_seconds > 0
     assert result.peak_memory_gb
