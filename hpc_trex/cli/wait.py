@@ -13,6 +13,7 @@ from hpc_trex.errors import BudgetReached
 
 if TYPE_CHECKING:
     from hpc_trex.layout import SearchPaths
+    from hpc_trex.models import GateView
 
 FAILED, NOT_FINISHED, CANCELLED = 100, 101, 103
 FATES = {"done": 0, "failed": FAILED, "cancelled": CANCELLED, "paused": NOT_FINISHED}
@@ -28,7 +29,7 @@ FIRST_LOOK, LONGEST_LOOK = 0.2, 5.0
 @click.pass_context
 def command(ctx: click.Context, /, search: str | None, last: bool, timeout: float | None, node: str | None) -> None:
     """Wait until SEARCH is over. Exit code: 0 done, 100 failed, 101 not finished (timeout, or paused), 103 cancelled,
-    7 ended by a budget cap.
+    7 ended by a budget cap. A question to you (launch --approve) is told once, and waiting goes on.
     """
     number = None if node is None else number_of(node, "--node")
     paths = pick(search, last)
@@ -57,7 +58,9 @@ def changes(paths: SearchPaths, node: int | None, until: float | None) -> Iterat
 
     Waiting costs one look at the size of the log; only what was added is read.
     """
+    from hpc_trex.models import GateView
     from hpc_trex.tree.database import last_event
+    from hpc_trex.tree.gates import open_gate
     from hpc_trex.tree.lease import read_lease
     from hpc_trex.tree.log import EventReader
     from hpc_trex.tree.store import Store
@@ -65,6 +68,7 @@ def changes(paths: SearchPaths, node: int | None, until: float | None) -> Iterat
     with Store.read(paths) as reader:
         state, message = reader.state()
         view = None if node is None else reader.node(node)
+        asked = open_gate(reader)
         seq, end = last_event(reader.db)
     # A round that is over stays so whatever becomes of the search; one that is not waits with a paused search.
     if view is not None and FATES.get(view.state.value) is not None:
@@ -72,6 +76,8 @@ def changes(paths: SearchPaths, node: int | None, until: float | None) -> Iterat
     yield state.value, message
     if read_lease(paths.lease) is None:
         click.echo(f"no controller is at work on it now: hpc-trex resume {paths.root.name}", err=True)
+    if asked is not None:
+        _tell(paths, asked)
     log, pause = EventReader(paths.events, offset=end, seq=seq), FIRST_LOOK
     while until is None or time.monotonic() < until:
         if paths.events.stat().st_size == log.end:
@@ -84,5 +90,14 @@ def changes(paths: SearchPaths, node: int | None, until: float | None) -> Iterat
             event = entry.line.event
             if event.type == "search_state" or (event.type == "node_ended" and event.node == node):
                 yield event.state.value, event.message
+            elif event.type == "gate_asked":
+                _tell(paths, GateView.model_validate(event.model_dump(include=set(GateView.model_fields))))
         if log.torn:
             time.sleep(FIRST_LOOK)  # the writer is in the midst of a line
+
+
+def _tell(paths: SearchPaths, asked: GateView) -> None:
+    """Say on stderr that nothing is designed until a person has answered, and what to type: elsewhere, this command goes on."""
+    from hpc_trex.report.gates import waits_words
+
+    click.echo(f"it waits for you: {waits_words(asked)} {paths.root.name}", err=True)
