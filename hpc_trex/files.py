@@ -171,3 +171,23 @@ def read_record(path: Path, model: type[M]) -> M | None:
         return model.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValidationError):
         return None
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush every file below a folder to disk, so that a rename of the folder promises what is in it."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            sync_folder(path)
+
+
+def folder_digest(folder: Path) -> str:
+    """Return a SHA-256 over the names, sizes and first mebibytes of a model folder's files.
+
+    Not the whole weights: reading 140 GB in every job would cost more than it tells.
+    """
+    total = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as handle:
+            head = handle.read(1 << 20)
+        total.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode() + head)
+    return total.hexdigest()

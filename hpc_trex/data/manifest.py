@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
 from importlib import metadata
@@ -12,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpc_trex import version
-from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, write_atomic
-from hpc_trex.models import DataRecipe, JobSpec, digest
+from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, sync_tree, write_atomic
+from hpc_trex.models import DataRecipe, JobSpec, TaskCard, digest
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,7 +28,9 @@ class Finished(NamedTuple):
     ordered: bool
     style: str
     steps: tuple[dict[str, object], ...]
-    licence: str
+    card: TaskCard
+    cached: tuple[int, ...] = ()
+    """Numbers of the steps that were not run, because the cache of steps had what they make."""
 
 
 def read_manifest(folder: Path, recipe: DataRecipe) -> dict[str, object] | None:
@@ -53,8 +54,7 @@ def write_set(spec: JobSpec, recipe: DataRecipe, finished: Finished) -> dict[str
         if finished.holdout is not None:
             finished.holdout.save_to_disk(str(work / "holdout"))
         manifest = _manifest(spec, recipe, finished, work)
-        for path in (entry for entry in work.rglob("*") if entry.is_file()):
-            _flush(path)
+        sync_tree(work)
         write_atomic(work / NAME, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
         if target.exists():
             shutil.rmtree(target)
@@ -91,13 +91,17 @@ def _manifest(spec: JobSpec, recipe: DataRecipe, finished: Finished, work: Path)
         "format": finished.style,
         "steps": list(finished.steps),
         "dropped": _dropped(finished.steps),
+        "cached_steps": list(finished.cached),
         "sources": {
-            name: _source(Path(path)) for name, path in sorted(spec.sources.items()) if name in _loaded(recipe)
+            name: _source(Path(path), finished.card, name)
+            for name, path in sorted(spec.sources.items())
+            if name in _loaded(recipe)
         },
         "files": {path.relative_to(work).as_posix(): _file_digest(path) for path in files},
         "recipe": recipe.model_dump(mode="json"),
         "recipe_digest": digest(recipe),
-        "licence": finished.licence,
+        "licence": finished.card.licence,
+        "licences": sorted({_licence(finished.card, name) for name in _loaded(recipe)}),
         "base": spec.base.name,
         "code": {"hpc-trex": version(), "datasets": metadata.version("datasets")},
         "seed": recipe.seed,
@@ -119,18 +123,19 @@ def _loaded(recipe: DataRecipe) -> set[str]:
     return {step.source for step in recipe.steps if step.op == "load"}
 
 
-def _source(path: Path) -> dict[str, object]:
-    return {"path": str(path), "sha256": _file_digest(path)}
+def _source(path: Path, card: TaskCard, name: str) -> dict[str, object]:
+    """Return where a source's rows came from: its file in the search, and its origin as the card has it."""
+    origin = card.sources.get(name)
+    told = {} if origin is None else origin.model_dump(mode="json", exclude_defaults=True)
+    file: dict[str, object] = {"path": str(path), "sha256": _file_digest(path), "licence": _licence(card, name)}
+    return file | ({"origin": told} if told else {})
+
+
+def _licence(card: TaskCard, name: str) -> str:
+    origin = card.sources.get(name)
+    return (origin.licence if origin is not None else "") or card.licence
 
 
 def _file_digest(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

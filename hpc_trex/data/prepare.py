@@ -7,38 +7,32 @@ from and went. The folder appears whole, by a rename: a job that is killed leave
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.manifest import Finished, read_manifest, write_set
-from hpc_trex.data.seeds import step_seed
+from hpc_trex.files import DISK_ERRORS, disk_problem
+from hpc_trex.ftbench.rows import Row
 from hpc_trex.models import Heartbeat, JobSpec, TaskCard
-from hpc_trex.models.operators import Format, Step
+from hpc_trex.models.operators import Format
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from hpc_trex.data.operators import Outcome
+    from hpc_trex.data.steps import State, Watch
 
 Beat = Callable[[Heartbeat], None]
 
 
-class State(NamedTuple):
-    """The rows between two steps, and what the manifest will say of the steps so far."""
-
-    data: Dataset
-    holdout: Dataset | None = None
-    ordered: bool = False
-    steps: tuple[dict[str, object], ...] = ()
-
-
-def prepare(spec: JobSpec, beat: Beat) -> dict[str, object]:
+def prepare(spec: JobSpec, beat: Beat, watch: Watch | None = None) -> dict[str, object]:
     """Run ``spec.data`` on ``spec.sources``, write ``spec.data_dir`` and return its manifest.
 
-    A finished set of the same recipe is left as it is, and its manifest returned. Raises :class:`DataProblem` for a
+    A finished set of the same recipe is left as it is, and its manifest returned. ``watch`` is told of each step. Raises :class:`DataProblem` for a
     recipe that cannot be run or leaves no rows, naming the step.
     """
     assert spec.data is not None, "a prepare job has a recipe"
@@ -49,14 +43,41 @@ def prepare(spec: JobSpec, beat: Beat) -> dict[str, object]:
         return done
     import datasets
 
+    from hpc_trex.data.cache import open_cache
+    from hpc_trex.data.steps import Runner
+
     datasets.disable_progress_bars()
     card = _card(spec)
     style = final_style(spec)
-    state = _run_steps(spec, recipe.steps, style, card.prompt.system, beat)
-    state = _decontaminated(state, spec)
-    final = _formatted(state, spec, style, card.prompt.system)
-    finished = Finished(final.data, final.holdout, final.ordered, style, final.steps, card.licence)
-    return write_set(spec, recipe, finished)
+    cache = open_cache(spec.cache_dir)
+    with _scratch(Path(spec.data_dir)) as scratch:
+        run = Runner(spec, style, card.prompt.system, beat, cache, scratch, watch)
+        state = _decontaminated(run(recipe.steps), spec, watch)
+        final = _formatted(state, spec, style, card.prompt.system, scratch)
+        finished = Finished(final.data, final.holdout, final.ordered, style, final.steps, card, cached=final.cached)
+        manifest = write_set(spec, recipe, finished)
+    if cache is not None:
+        cache.trim()
+    return manifest
+
+
+@contextlib.contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """Give a folder beside the set that is to be written: the one place where there is room for it."""
+    folder = target.with_name(f".{target.name}-scratch-{secrets.token_hex(4)}")
+    fresh = not target.parent.exists()
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise disk_problem(error, target) from error
+        raise
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if fresh and not any(target.parent.iterdir()):  # made for this, and nothing came of it
+            target.parent.rmdir()
 
 
 def final_style(spec: JobSpec) -> str:
@@ -76,77 +97,22 @@ def _card(spec: JobSpec) -> TaskCard:
     return card
 
 
-def _run_steps(spec: JobSpec, steps: tuple[Step, ...], style: str, system: str, beat: Beat) -> State:
-    from hpc_trex.data.operators import OPERATORS, Context
-    from hpc_trex.data.operators.base import from_rows
-
-    assert spec.data is not None
-    sources = {name: Path(path) for name, path in spec.sources.items()}
-    state = State(from_rows([]))
-    began = monotonic()
-    occurrences: dict[str, int] = {}
-    for number, step in enumerate(steps, start=1):
-        occurrence = occurrences[step.op] = occurrences.get(step.op, -1) + 1
-        tick = _ticker(beat, number, len(steps), step.op, began)
-        seed = step_seed(spec.data.seed, step.op, occurrence)
-        tick("")
-        context = Context(sources, spec.base, seed, style, system, tick, spec.sandbox, _hidden(spec))
-        outcome = OPERATORS[type(step)](step, state.data, context)
-        state = _after(state, outcome, number, step.op, step.model_dump(mode="json", exclude={"op"}), seed)
-    return state
-
-
-def _hidden(spec: JobSpec) -> tuple[Path, ...]:
-    """Return what code of an agent must never see; the folders above the card and the attempt are the search."""
-    files = (spec.task_card, *spec.block_rows, *spec.sources.values(), spec.attempt_dir, spec.cache_dir, spec.base.path)
-    return tuple(Path(path) for path in files if path)
-
-
-def _ticker(beat: Beat, number: int, total: int, name: str, began: float) -> Callable[[str], None]:
-    def tick(message: str) -> None:
-        text = f"{name}: {message}" if message else name
-        beat(Heartbeat(phase="preparing", step=number, total_steps=total, seconds=monotonic() - began, message=text))
-
-    return tick
-
-
-def _after(
-    state: State, outcome: Outcome, number: int, name: str, parameters: dict[str, Any], seed: int | None
-) -> State:
-    """Return the state after a step. Raises :class:`DataProblem` where it left no rows."""
-    entry: dict[str, object] = {
-        "step": number,
-        "op": name,
-        "parameters": parameters,
-        "seed": seed,
-        "rows_in": len(state.data),
-        "rows_out": len(outcome.data),
-        "dropped": [drop._asdict() | {"examples": list(drop.examples)} for drop in outcome.drops],
-        **({"notes": outcome.notes} if outcome.notes else {}),
-    }
-    if not len(outcome.data):
-        reasons = "; ".join(f"{drop.reason}: {drop.rows}" for drop in outcome.drops) or "its source is empty"
-        raise DataProblem(
-            f"step {number} ({name}) left no rows of {len(state.data)}: {reasons}", hint="loosen or remove that step"
-        )
-    holdout = outcome.holdout if outcome.holdout is not None else state.holdout
-    ordered = state.ordered if outcome.ordered is None else outcome.ordered
-    return State(outcome.data, holdout, ordered, (*state.steps, entry))
-
-
-def _decontaminated(state: State, spec: JobSpec) -> State:
+def _decontaminated(state: State, spec: JobSpec, watch: Watch | None) -> State:
     """Drop what is evaluated on, from the rows and from the held-out part. Not a step: no recipe can leave it out."""
-    from hpc_trex.data.block import blocked_hashes, outside
+    from hpc_trex.data.block import outside, read_block
+    from hpc_trex.data.steps import Seen, noted
 
-    hashes = blocked_hashes([Path(path) for path in spec.block_rows])
-    number = len(state.steps) + 1
-    after = _after(state, outside(state.data, hashes), number, "decontaminate", {"items": len(hashes)}, None)
+    block = read_block([Path(path) for path in spec.block_rows])
+    outcome = outside(state.data, block)
+    after = noted(state, outcome, len(state.steps) + 1, "decontaminate", block.counts(), None)
+    if watch is not None:
+        watch(Seen(after.steps[-1], state.data, outcome, False))
     if state.holdout is None:
         return after
-    return after._replace(holdout=outside(state.holdout, hashes).data)
+    return after._replace(holdout=outside(state.holdout, block).data)
 
 
-def _formatted(state: State, spec: JobSpec, style: str, system: str) -> State:
+def _formatted(state: State, spec: JobSpec, style: str, system: str, scratch: Path) -> State:
     tokenizer: Any = None
     if style == "chat":
         from hpc_trex.training.load import load_tokenizer
@@ -154,14 +120,17 @@ def _formatted(state: State, spec: JobSpec, style: str, system: str) -> State:
         tokenizer = load_tokenizer(spec.base)
 
     def final(data: Dataset) -> Dataset:
-        from hpc_trex.data.formatting import answer_text, render_prompt
-        from hpc_trex.data.operators.base import column, from_rows
-        from hpc_trex.ftbench.rows import Row
+        from hpc_trex.data.operators.base import from_rows
 
-        rows = []
-        for row in map(Row, *(column(data, name) for name in Row._fields)):
-            prompt = render_prompt(row.prompt, style, tokenizer, system)
-            rows.append(row._replace(prompt=prompt, answer=answer_text(row.answer, style, prompt)))
-        return from_rows(rows)
+        return from_rows(_final_rows(data, style, tokenizer, system), scratch)
 
     return state._replace(data=final(state.data), holdout=None if state.holdout is None else final(state.holdout))
+
+
+def _final_rows(data: Dataset, style: str, tokenizer: Any, system: str) -> Iterator[Row]:
+    from hpc_trex.data.formatting import answer_text, render_prompt
+    from hpc_trex.data.operators.base import texts
+
+    for row in (Row(*values) for values in texts(data, *Row._fields)):
+        prompt = render_prompt(row.prompt, style, tokenizer, system)
+        yield row._replace(prompt=prompt, answer=answer_text(row.answer, style, prompt))

@@ -10,6 +10,9 @@ from importlib import metadata
 from pathlib import Path
 
 import hpc_trex
+from hpc_trex.files import folder_digest
+
+__all__ = ["PACKAGES", "code_digest", "folder_digest", "versions"]
 
 PACKAGES = (
     "hpc-trex",
@@ -22,7 +25,6 @@ PACKAGES = (
     "tokenizers",
     "flash-attn",
 )
-_HEAD = 1 << 20
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
@@ -43,17 +45,4 @@ def code_digest() -> str:
     total = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return total.hexdigest()
-
-
-def folder_digest(folder: Path) -> str:
-    """Return a SHA-256 over the names, sizes and first mebibytes of a model folder's files.
-
-    Not the whole weights: reading 140 GB in every job would cost more than it tells.
-    """
-    total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as handle:
-            head = handle.read(_HEAD)
-        total.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode() + head)
     return total.hexdigest()

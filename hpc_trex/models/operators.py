@@ -60,10 +60,26 @@ class FilterRegex(Record):
 
 
 class Dedup(Record):
-    """Keep the first of rows that are equal in ``columns`` after lower-casing and squeezing white space."""
+    """Keep the first of rows that are copies of each other in ``columns``.
+
+    ``exact``: equal after lower-casing and squeezing white space. ``minhash``: also rows whose sets of word n-grams
+    have a Jaccard index of at least ``threshold`` (candidates by MinHash and LSH, each confirmed exactly). Rows made
+    from one template with few words of their own are near to each other: raise ``threshold`` or use ``exact`` there.
+    """
 
     op: Literal["dedup"] = "dedup"
-    columns: tuple[Literal["prompt", "answer"], ...] = ("prompt", "answer")
+    columns: tuple[Literal["prompt", "answer"], ...] = Field(default=("prompt", "answer"), min_length=1)
+    method: Literal["exact", "minhash"] = "exact"
+    threshold: float | None = Field(default=None, ge=0.3, le=1)
+    """Of ``minhash``: the Jaccard index from which a row counts as a near copy; 0.8 where it is left out."""
+    ngram: int | None = Field(default=None, ge=1, le=13)
+    """Of ``minhash``: words in one shingle, fewer find looser copies; 3 where it is left out."""
+
+    @model_validator(mode="after")
+    def _only_of_minhash(self) -> Dedup:
+        if self.method == "exact" and (self.threshold is not None or self.ngram is not None):
+            raise ValueError('threshold and ngram are of method = "minhash"')
+        return self
 
 
 class FilterSimilar(Record):
@@ -170,3 +186,16 @@ Step = Annotated[
     | Format,
     Field(discriminator="op"),
 ]
+
+#: Parameters that came after the first searches, by operator, with the value at which an identity does not name them:
+#: the identity of an older recipe stays what it was.
+LATER: dict[str, dict[str, object]] = {
+    "dedup": {"method": "exact", "threshold": None, "ngram": None},
+}
+
+
+def identity(step: Step) -> dict[str, object]:
+    """Return what a step is, as plain data: what a digest of the experiment is taken of."""
+    later = LATER.get(step.op, {})
+    plain = step.model_dump(mode="json")
+    return {name: value for name, value in plain.items() if name not in later or value != later[name]}

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from hpc_trex.models.base import Record, digest
-from hpc_trex.models.operators import Load, Mix, Step
+from hpc_trex.models.operators import Load, Mix, Step, identity
 
 MAX_TRIALS = 5
 
@@ -23,6 +23,10 @@ class DataRecipe(Record):
         if not isinstance(self.steps[0], Load):
             raise ValueError("a data recipe begins with a load step")
         return self
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the rows, as plain data: the steps in normal form, without the seed."""
+        return {"steps": [identity(step) for step in self.resolved().steps]}
 
     def resolved(self) -> DataRecipe:
         """Return the same recipe in normal form: mix weights add up to 1, so equal recipes have equal digests."""
@@ -111,7 +115,7 @@ def trial_identity(data: DataRecipe, trial: TrialPlan, *, base: str, task: str) 
         mixture = {name: weight / total for name, weight in sorted(mixture.items())}
     return digest(
         {
-            "data": data.resolved().model_dump(mode="json", exclude={"seed"}),
+            "data": data.identity(),
             "train": trial.train.resolved().model_dump(mode="json", exclude={"attention"}),
             "mixture": mixture,
             "base": base,

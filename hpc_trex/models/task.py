@@ -25,6 +25,8 @@ class Source(Record):
     rows: int | None = Field(default=None, ge=1)
     """How many rows to generate, or the first rows to take."""
     seed: int = 0
+    licence: str = ""
+    """Where it is another one than the card's."""
     trusted: bool = False
     """The rows are known to be on task and right, e.g. written by hand; a Researcher may take them as a reference."""
 

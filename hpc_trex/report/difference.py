@@ -11,6 +11,8 @@ from hpc_trex.models.operators import Python, Step
 
 #: Shown even where they have their default value, when there is nothing to compare with.
 _ALWAYS = ("method", "learning_rate", "epochs", "batch_size")
+#: Values that go without saying, by operator and parameter.
+_UNSAID = {("dedup", "method"): "exact", ("sample", "method"): "random"}
 
 
 def plan_difference(parent: NodeView | None, node: NodeView) -> list[str]:
@@ -40,6 +42,8 @@ def describe_step(step: Step) -> str:
         return _describe_code(step)
     parts: list[str] = []
     for name, value in step.model_dump(exclude={"op"}, exclude_none=True).items():
+        if _UNSAID.get((step.op, name)) == value:
+            continue
         if isinstance(value, Mapping):
             parts.extend(f"{key} {number(weight)}" for key, weight in sorted(value.items()))
         elif isinstance(value, tuple | list):
@@ -47,7 +51,9 @@ def describe_step(step: Step) -> str:
         elif value is True:
             parts.append(name)
         elif value is not False:
-            parts.append(value if name in ("source", "column", "style", "by", "judge") else f"{name} {number(value)}")
+            parts.append(
+                value if name in ("source", "column", "style", "by", "judge", "method") else f"{name} {number(value)}"
+            )
     return f"{step.op}({', '.join(parts)})"
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from hpc_trex.data.operators.base import Context, Drop, Outcome
 from hpc_trex.data.operators.collect import format_, load, mix, order, sample, split
-from hpc_trex.data.operators.filters import dedup, filter_conflicts, filter_length, filter_regex
+from hpc_trex.data.operators.copies import dedup
+from hpc_trex.data.operators.filters import filter_conflicts, filter_length, filter_regex
 from hpc_trex.data.operators.judged import filter_loss, filter_similar
 from hpc_trex.data.operators.python import python
 from hpc_trex.models import Record
@@ -29,4 +30,16 @@ OPERATORS: dict[type[Record], Callable[[Any, Any, Context], Outcome]] = {
     parameters.Format: format_,
 }
 
-__all__ = ["OPERATORS", "Context", "Drop", "Outcome"]
+#: Those that draw at random: the step's seed is part of what they make.
+SEEDED = frozenset({parameters.Mix, parameters.Sample, parameters.Split, parameters.FilterLoss, parameters.Python})
+
+
+def judged(step: Record) -> bool:
+    """Tell whether a step asks the base model, so that what it makes depends on that model."""
+    match step:
+        case parameters.FilterLoss() | parameters.Order(by="loss"):
+            return True
+    return False
+
+
+__all__ = ["OPERATORS", "SEEDED", "Context", "Drop", "Outcome", "judged"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.ftbench.rows import Row
@@ -14,6 +17,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
     from hpc_trex.models import ModelRef
+
+#: Positions of rows: an array of integers, or a sequence of them.
+Places = Any
+
+#: Rows a time where columns are read.
+BATCH = 10_000
 
 #: Row ids that the manifest shows of each kind of dropped row.
 EXAMPLES = 5
@@ -37,6 +46,8 @@ class Context(NamedTuple):
     """What may be done with code of agents; by itself nothing."""
     hidden: tuple[Path, ...] = ()
     """What such code must not see: the search, its data and its cache."""
+    scratch: Path | None = None
+    """Folder for what does not fit into memory; emptied when the recipe has run."""
 
 
 class Drop(NamedTuple):
@@ -57,40 +68,107 @@ class Outcome(NamedTuple):
     """True: the order of rows means something from here on; False: no more; None: as before."""
     notes: dict[str, object] = {}
     """What else the manifest should say about the step."""
+    places: Places | None = None
+    """Where the rows stood before the step; None: they are new ones."""
+    held: Places | None = None
+    """The same of the holdout."""
+    appended: bool = False
+    """The rows come after those that were there."""
 
 
 def column(data: Dataset, name: str) -> list[str]:
     """Return one column as a list."""
-    return list(data[name])
+    return [text for texts in columns(data, name) for (text,) in texts]
 
 
-def kept(data: Dataset, keep: Sequence[bool], reason: str, **notes: object) -> Outcome:
+def columns(data: Dataset, *names: str) -> Iterator[Iterator[tuple[str, ...]]]:
+    """Yield the named columns batch by batch, each batch as tuples: a set larger than memory passes."""
+    for table in data.select_columns(list(names)).with_format("arrow").iter(batch_size=BATCH):
+        yield zip(*(table[name].to_pylist() for name in names), strict=True)
+
+
+def texts(data: Dataset, *names: str) -> Iterator[tuple[str, ...]]:
+    """Yield the named columns row by row, read batch by batch."""
+    for batch in columns(data, *names):
+        yield from batch
+
+
+def kept(data: Dataset, keep: Iterable[bool], reason: str, **notes: object) -> Outcome:
     """Return the rows whose mark is true; the others were dropped for ``reason``."""
-    ids = column(data, "row_id")
-    lost = [row for row, stays in zip(ids, keep, strict=True) if not stays]
-    drops = (Drop(reason, len(lost), tuple(lost[:EXAMPLES])),) if lost else ()
-    return Outcome(data.select([place for place, stays in enumerate(keep) if stays]), drops, notes=notes)
+    import numpy as np
+
+    marks = np.fromiter(keep, dtype=bool)
+    assert len(marks) == len(data), "one mark a row"
+    return picked(data, np.flatnonzero(marks), (dropped(data, np.flatnonzero(~marks), reason),), **notes)
 
 
-def from_rows(rows: Iterable[Row]) -> Dataset:
-    """Return rows as an Arrow table of four text columns, also when there are none."""
-    from datasets import Dataset, Features, Value
-
-    rows = list(rows)
-    features = Features({name: Value("string") for name in COLUMNS})
-    return Dataset.from_dict({name: [getattr(row, name) for row in rows] for name in COLUMNS}, features=features)
+def picked(data: Dataset, places: Places, drops: Sequence[Drop] = (), **notes: object) -> Outcome:
+    """Return the rows at ``places``, in that order; drops of no rows are left out."""
+    return Outcome(data.select(places), tuple(drop for drop in drops if drop.rows), notes=notes, places=places)
 
 
-def source_rows(context: Context, source: str) -> list[Row]:
-    """Return the rows of a training source. Raises :class:`DataProblem` naming the sources that there are."""
-    from hpc_trex.ftbench.materialise import read_rows
+def dropped(data: Dataset, places: Places, reason: str) -> Drop:
+    """Return the rows at ``places`` as dropped ones, the first of them as examples."""
+    return Drop(reason, len(places), tuple(data[int(place)]["row_id"] for place in places[:EXAMPLES]))
 
+
+def unpicked(data: Dataset, places: Places) -> Places:
+    """Return the places of the rows that are not among ``places``."""
+    import numpy as np
+
+    left = np.ones(len(data), dtype=bool)
+    left[np.asarray(places, dtype=np.int64)] = False
+    return np.flatnonzero(left)
+
+
+def from_rows(rows: Iterable[Row], scratch: Path | None = None) -> Dataset:
+    """Return rows as an Arrow table of four text columns, also when there are none.
+
+    With a ``scratch`` folder they go through a file there that is mapped into memory, so that there may be more of them
+    than memory holds.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from datasets import Dataset
+
+    schema = pa.schema([(name, pa.string()) for name in COLUMNS])
+    parts = (
+        pa.RecordBatch.from_arrays([pa.array(texts, pa.string()) for texts in zip(*part, strict=True)], schema=schema)
+        for part in _batched(rows)
+    )
+    if scratch is None:
+        return Dataset(pa.Table.from_batches(list(parts), schema))
+    path = scratch / f"{secrets.token_hex(8)}.arrow"
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for part in parts:
+            writer.write_batch(part)
+    return Dataset.from_file(str(path))
+
+
+def _batched(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    rest = iter(rows)
+    while part := list(islice(rest, BATCH)):
+        yield part
+
+
+def source_file(context: Context, source: str) -> Path:
+    """Return the file of a training source. Raises :class:`DataProblem` naming the sources that there are."""
     path = context.sources.get(source)
     if path is None:
         raise DataProblem(
             f"the task has no training source {source!r}", hint=f"sources: {', '.join(sorted(context.sources))}"
         )
+    return path
+
+
+def source_rows(context: Context, source: str) -> Iterator[Row]:
+    """Yield the rows of a training source. Raises :class:`DataProblem` for one that cannot be read."""
+    path = source_file(context, source)
+    line = 0
     try:
-        return read_rows(path)
+        with path.open(encoding="utf-8", newline="\n") as handle:
+            for line, text in enumerate(handle, start=1):  # noqa: B007 - the error names it
+                yield Row(**json.loads(text))
     except (OSError, ValueError, TypeError) as error:
-        raise DataProblem(f"source {source}: {path} cannot be read: {error}", hint="start the search anew") from error
+        raise DataProblem(
+            f"source {source}: {path}:{line} cannot be read: {error}", hint="start the search anew"
+        ) from error

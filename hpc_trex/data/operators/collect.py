@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.mixing import mix_counts
-from hpc_trex.data.operators.base import Context, Outcome, column, from_rows, kept, source_rows
+from hpc_trex.data.operators.base import (
+    Context,
+    Outcome,
+    column,
+    dropped,
+    from_rows,
+    picked,
+    source_rows,
+    texts,
+    unpicked,
+)
 from hpc_trex.data.seeds import choose, rank_keys
 from hpc_trex.ftbench.rows import normalised
 from hpc_trex.models.operators import Format, Load, Mix, Order, Sample, Split
@@ -15,12 +26,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-def load(step: Load, data: Dataset, context: Context) -> Outcome:
-    """Append the rows of a source."""
-    from datasets import concatenate_datasets
-
-    rows = from_rows(source_rows(context, step.source)[: step.limit])
-    return Outcome(concatenate_datasets([data, rows]) if len(data) else rows, ordered=False)
+def load(step: Load, data: Dataset, context: Context) -> Outcome:  # noqa: ARG001 - one face for all operators
+    """Return the rows of a source, to be appended."""
+    rows = islice(source_rows(context, step.source), step.limit)
+    return Outcome(from_rows(rows, context.scratch), ordered=False, appended=True)
 
 
 def mix(step: Mix, data: Dataset, context: Context) -> Outcome:
@@ -37,16 +46,15 @@ def mix(step: Mix, data: Dataset, context: Context) -> Outcome:
             passes, rest = divmod(count, len(where))
             part = choose(context.seed, [ids[place] for place in where], rest)
             taken += where * passes + [where[index] for index in part]
-    chosen = set(taken)
-    outcome = kept(data, [place in chosen for place in range(len(data))], "not drawn for the mixture", counts=counts)
-    return outcome._replace(data=data.select(sorted(taken)), ordered=False)
+    drop = dropped(data, unpicked(data, taken), "not drawn for the mixture")
+    return picked(data, sorted(taken), [drop], counts=counts)._replace(ordered=False)
 
 
 def sample(step: Sample, data: Dataset, context: Context) -> Outcome:
     """Draw rows without repeating; more than there are is all of them."""
     count = step.n if step.n is not None else max(1, round(len(data) * (step.fraction or 0)))
-    chosen = set(choose(context.seed, column(data, "row_id"), count))
-    return kept(data, [place in chosen for place in range(len(data))], "not drawn for the sample")
+    places = choose(context.seed, column(data, "row_id"), count)
+    return picked(data, places, [dropped(data, unpicked(data, places), "not drawn for the sample")])
 
 
 def split(step: Split, data: Dataset, context: Context) -> Outcome:
@@ -70,7 +78,8 @@ def split(step: Split, data: Dataset, context: Context) -> Outcome:
         )
     outside = [place for place, prompt in enumerate(prompts) if prompt in chosen]
     inside = [place for place, prompt in enumerate(prompts) if prompt not in chosen]
-    return Outcome(data.select(inside), holdout=data.select(outside), notes={"held_out": len(outside)})
+    outcome = picked(data, inside, held_out=len(outside))
+    return outcome._replace(holdout=data.select(outside), held=outside)
 
 
 def order(step: Order, data: Dataset, context: Context) -> Outcome:
@@ -81,11 +90,10 @@ def order(step: Order, data: Dataset, context: Context) -> Outcome:
 
         values = base_losses(data, context)
     else:
-        pairs = zip(column(data, "prompt"), column(data, "answer"), strict=True)
-        values = [len(prompt) + len(answer) for prompt, answer in pairs]
+        values = [len(prompt) + len(answer) for prompt, answer in texts(data, "prompt", "answer")]
     sign = -1 if step.descending else 1
     places = sorted(range(len(data)), key=lambda place: sign * values[place])
-    return Outcome(data.select(places), ordered=True)
+    return picked(data, places)._replace(ordered=True)
 
 
 def format_(step: Format, data: Dataset, context: Context) -> Outcome:  # noqa: ARG001 - one face for all operators

@@ -1,4 +1,4 @@
-"""Operators that drop rows by what stands in them: length, pattern, equality, agreement."""
+"""Operators that drop rows by what stands in them: length, pattern, agreement."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from hpc_trex.data.errors import DataProblem
-from hpc_trex.data.operators.base import Context, Outcome, column, kept
+from hpc_trex.data.operators.base import Context, Outcome, column, kept, texts
 from hpc_trex.ftbench.rows import normalised
-from hpc_trex.models.operators import Dedup, FilterConflicts, FilterLength, FilterRegex
+from hpc_trex.models.operators import FilterConflicts, FilterLength, FilterRegex
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def filter_length(step: FilterLength, data: Dataset, context: Context) -> Outcome:  # noqa: ARG001
     """Keep texts of a length in characters."""
     longest = step.max_chars if step.max_chars is not None else float("inf")
-    keep = [step.min_chars <= len(text) <= longest for text in column(data, step.column)]
+    keep = (step.min_chars <= len(text) <= longest for (text,) in texts(data, step.column))
     return kept(data, keep, f"length of {step.column} outside {step.min_chars} to {longest}")
 
 
@@ -28,19 +28,8 @@ def filter_regex(step: FilterRegex, data: Dataset, context: Context) -> Outcome:
         pattern = re.compile(step.pattern)
     except re.error as error:
         raise DataProblem(f"filter_regex: bad pattern {step.pattern!r}: {error}", hint="mend the pattern") from None
-    keep = [bool(pattern.search(text)) == step.keep for text in column(data, step.column)]
+    keep = (bool(pattern.search(text)) == step.keep for (text,) in texts(data, step.column))
     return kept(data, keep, f"{step.column} {'lacks' if step.keep else 'has'} the pattern {step.pattern}")
-
-
-def dedup(step: Dedup, data: Dataset, context: Context) -> Outcome:  # noqa: ARG001
-    """Keep the first of equal rows."""
-    seen: set[tuple[str, ...]] = set()
-    keep = []
-    for texts in zip(*(column(data, name) for name in step.columns), strict=True):
-        key = tuple(map(normalised, texts))
-        keep.append(key not in seen)
-        seen.add(key)
-    return kept(data, keep, f"copy of an earlier row ({' and '.join(step.columns)})")
 
 
 def filter_conflicts(step: FilterConflicts, data: Dataset, context: Context) -> Outcome:  # noqa: ARG001

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hpc_trex.data.errors import DataProblem
-from hpc_trex.data.operators.base import Context, Outcome, column, kept, source_rows
+from hpc_trex.data.operators.base import Context, Outcome, columns, kept, source_rows
 from hpc_trex.models.operators import FilterLoss, FilterSimilar
 
 if TYPE_CHECKING:
@@ -26,8 +26,9 @@ def filter_similar(step: FilterSimilar, data: Dataset, context: Context) -> Outc
     length = float((mean**2).sum() ** 0.5)
     if length == 0:
         raise DataProblem(f"filter_similar: the prompts of {step.reference} hold no words", hint="name another source")
-    cosines = vectors.transform(column(data, "prompt")) @ (mean / length)
-    keep = [bool(cosine >= step.min_similarity) for cosine in cosines]
+    batches = ([text for (text,) in batch] for batch in columns(data, "prompt"))
+    cosines = (cosine for batch in batches for cosine in vectors.transform(batch) @ (mean / length))
+    keep = (bool(cosine >= step.min_similarity) for cosine in cosines)
     return kept(data, keep, f"less than {step.min_similarity} like {step.reference}")
 
 

@@ -284,7 +284,7 @@ def test_the_reviewer_is_told_the_plan_its_changes_and_its_near_duplicates() -> 
     messages = review_messages(tree, 1, plan, budget=BUDGET)
     assert messages[0]["content"] == load_prompt("reviewer").system()
     shown = part(messages, "The plan to review")
-    assert '{"op":"dedup","columns":["prompt","answer"]}' in shown
+    assert '{"op":"dedup","columns":["prompt","answer"],"method":"exact"}' in shown
     assert 'trial 2 (epochs-up): train = {"learning_rate": 0.001, "epochs": 9.0' in shown
     assert "changes: with dedup" in shown
     assert "trial 1 is nearly trial 1 of node 2" in part(messages, "Near duplicates")

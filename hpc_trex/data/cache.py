@@ -1,0 +1,199 @@
+"""The cache of recipe steps: what a step made of the same rows, with the same parameters and code, is not made again.
+
+A key is a SHA-256 over the keys of the steps before, the operator, its parameters, what else it reads (a source's file,
+the base model, the step's seed) and the code that runs it. An entry is a folder ``steps/KK/KEY`` of the user's cache,
+shared by all searches: the places of the rows that a step left, or the rows themselves where it made new ones. Folders
+appear whole, by a rename; where two jobs make the same entry the second one's is thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import hpc_trex
+from hpc_trex.data.errors import DataProblem
+from hpc_trex.data.operators.base import Drop, Outcome, source_file
+from hpc_trex.files import DISK_ERRORS, folder_digest, sync_tree
+from hpc_trex.models import Record, digest
+from hpc_trex.models.operators import FilterSimilar, Load, Python
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from hpc_trex.data.operators import Context
+
+#: Gigabytes that the cache may take; 0: no cache. ``HPC_TREX_STEP_CACHE_GB`` says otherwise.
+DEFAULT_GB = 20.0
+#: An entry that was used so lately (seconds) is not removed: another job may have it open.
+IN_USE = 3600.0
+#: A working folder so old (seconds) was left by a job that died.
+LEFT_OVER = 86_400.0
+ENTRY = "entry.json"
+#: The code that a step's rows depend on; a step that asks a model, or runs code in the sandbox, on more.
+CODE = ("data", "ftbench", "models/operators.py")
+
+
+class StepCache(NamedTuple):
+    """The cached steps below one folder."""
+
+    root: Path
+    limit: float
+    """Bytes."""
+
+    def get(self, key: str, data: Dataset) -> Outcome | None:
+        """Return what a step with this key made of ``data``; None where it is not known."""
+        from datasets import load_from_disk
+
+        folder = self._folder(key)
+        try:
+            entry = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
+            places, held = _places(folder / "places.npy"), _places(folder / "held.npy")
+            rows = data.select(places) if places is not None else load_from_disk(str(folder / "rows"))
+            os.utime(folder / ENTRY)
+        except (OSError, ValueError):
+            return None  # not there, or being removed at this moment: the step is run
+        return Outcome(
+            rows,
+            tuple(Drop(one["reason"], one["rows"], tuple(one["examples"])) for one in entry["drops"]),
+            holdout=None if held is None else data.select(held),
+            ordered=entry["ordered"],
+            notes=entry["notes"],
+            places=places,
+            held=held,
+            appended=entry["appended"],
+        )
+
+    def put(self, key: str, outcome: Outcome) -> str:
+        """Keep what a step made; return why that could not be done, or nothing. A full disk ends no job over a cache."""
+        folder = self._folder(key)
+        work = folder.with_name(f".{key[:16]}-{secrets.token_hex(4)}")
+        try:
+            work.mkdir(parents=True)
+            _write(work, outcome)
+            sync_tree(work)
+            work.rename(folder)
+        except OSError as error:
+            shutil.rmtree(work, ignore_errors=True)
+            if error.errno in DISK_ERRORS or isinstance(error, PermissionError):
+                return f"not cached: {error.strerror}"
+            if not (folder / ENTRY).is_file():  # else another job was first
+                raise
+        return ""
+
+    def trim(self, now: float | None = None) -> int:
+        """Remove the entries that were unused for longest until the rest fits; return how many."""
+        now = time.time() if now is None else now
+        entries = []
+        for folder in self.root.glob("*/*"):
+            with contextlib.suppress(OSError):  # somebody else is removing it
+                if folder.name.startswith("."):
+                    if now - folder.stat().st_mtime > LEFT_OVER:
+                        shutil.rmtree(folder, ignore_errors=True)
+                    continue
+                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                entries.append(((folder / ENTRY).stat().st_mtime, size, folder))
+        total, removed = sum(size for _, size, _ in entries), 0
+        for used, size, folder in sorted(entries):
+            if total <= self.limit or now - used < IN_USE:
+                break
+            (folder / ENTRY).unlink(missing_ok=True)  # first: from here on nobody begins to read it
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= size
+            removed += 1
+        return removed
+
+    def _folder(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+
+def open_cache(cache_dir: str) -> StepCache | None:
+    """Return the cache of a user's cache folder; None where ``HPC_TREX_STEP_CACHE_GB`` is 0.
+
+    Raises :class:`DataProblem` where that is no number.
+    """
+    given = os.environ.get("HPC_TREX_STEP_CACHE_GB", "")
+    try:
+        gigabytes = float(given) if given else DEFAULT_GB
+    except ValueError:
+        raise DataProblem(
+            f"HPC_TREX_STEP_CACHE_GB must be a number of gigabytes, not {given!r}", hint="0 switches the cache off"
+        ) from None
+    return StepCache(Path(cache_dir) / "steps", gigabytes * 1e9) if gigabytes > 0 else None
+
+
+def step_key(before: str, step: Record, context: Context, *, seeded: bool, judged: bool) -> str:
+    """Return the key of a step on rows that were made under the key ``before``.
+
+    ``seeded``: it draws at random. ``judged``: it asks the base model.
+    """
+    parts: dict[str, Any] = {"step": step.model_dump(mode="json"), "code": _code_digest(CODE)}
+    # A source's rows are the same after whatever other steps.
+    parts["before"] = "" if isinstance(step, Load) else before
+    if isinstance(step, Load):
+        parts["source"] = _file_digest(source_file(context, step.source))
+    if isinstance(step, FilterSimilar):
+        parts["reference"] = _file_digest(source_file(context, step.reference))
+    if isinstance(step, Python):
+        parts["sandbox"] = _code_digest(("sandbox",))
+    if seeded:
+        parts["seed"] = str(context.seed)
+    if judged:
+        model = folder_digest(Path(context.base.path))
+        parts["model"] = [model, context.style, context.system, _code_digest(("training",))]
+    return digest(parts)
+
+
+def joined_key(before: str, own: str) -> str:
+    """Return the key of the rows after a step that has the key ``own``."""
+    return digest([before, own])
+
+
+def _write(work: Path, outcome: Outcome) -> None:
+    import numpy as np
+
+    for name, places in (("places.npy", outcome.places), ("held.npy", outcome.held)):
+        if places is not None:
+            np.save(work / name, np.asarray(places, dtype=np.int64))
+    if outcome.places is None:
+        outcome.data.save_to_disk(str(work / "rows"))
+    entry = {
+        "drops": [drop._asdict() for drop in outcome.drops],
+        "ordered": outcome.ordered,
+        "notes": outcome.notes,
+        "appended": outcome.appended,
+    }
+    (work / ENTRY).write_text(json.dumps(entry), encoding="utf-8")
+
+
+def _places(path: Path) -> Any:
+    import numpy as np
+
+    return np.load(path) if path.is_file() else None
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise DataProblem(f"{path} cannot be read: {error.strerror}", hint="start the search anew") from error
+
+
+@cache
+def _code_digest(parts: tuple[str, ...]) -> str:
+    root = Path(hpc_trex.__file__).parent
+    total = hashlib.sha256()
+    for part in parts:
+        folder = root / part
+        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+            total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
