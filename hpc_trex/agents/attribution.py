@@ -36,7 +36,7 @@ CAPABILITIES: dict[str, CaseGroup] = {
 }
 
 #: Metrics that read a label or an object out of the answer: where none was found they flag it.
-READ = ("accuracy", "macro_f1", "json_fields")
+READ = ("accuracy", "accuracy_norm", "macro_f1", "json_fields")
 
 _WORDS = re.compile(r"[^\W\d_]+")
 #: Scripts as the names of Unicode's characters begin; kana and Chinese signs are told apart, see :func:`script`.

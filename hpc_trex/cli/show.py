@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 )
 @json_option
 def command(node: str, search: str | None, last: bool, reasoning: bool, json: bool) -> None:
-    """Show round NODE of SEARCH: plan, data recipe, difference from its parent, trials, jobs, diagnosis, the agents' calls."""
+    """Show round NODE of SEARCH: plan, data recipe, difference from its parent, trials, jobs, diagnosis,
+    bad cases against the parent's row by row, the agents' calls.
+    """
     from hpc_trex.agents.llm.ledger import Ledger
     from hpc_trex.cli.json_views import node_json
+    from hpc_trex.report.cases import cases_text, read_cases
     from hpc_trex.report.difference import plan_difference
     from hpc_trex.report.gates import gates_text
     from hpc_trex.report.tables import node_text
@@ -44,12 +47,18 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
         attempts = reader.attempts(view.id)
         parent = None if view.parent is None else reader.node(view.parent)
     difference = plan_difference(parent, view)
+    cases = read_cases(paths, view.id)
     calls = Ledger(paths.llm).calls(view.id) if paths.llm.is_dir() else []
     if json:
-        more = {"calls": [call.model_dump(mode="json") for call in calls]}
+        more = {
+            "calls": [call.model_dump(mode="json") for call in calls],
+            "cases": cases.model_dump(mode="json") if cases is not None else None,
+        }
         emit_json(node_json(view, attempts, difference) | more | {"gates": gates_json(asked)})
         return
     emit(node_text(view, attempts, difference, look()))
+    if cases is not None:
+        emit(f"\n{cases_text(cases)}")
     if asked:
         emit(f"\n{gates_text(asked)}")
     if calls:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import AttemptView, JobKind, NodeView, Score, TrialView
+from hpc_trex.report.cases import cases_view, read_cases
 from hpc_trex.report.difference import describe_recipe, describe_train, number, plan_difference, telling
 from hpc_trex.report.gather import of_attempt
 from hpc_trex.report.source import ReportSource, span
@@ -68,6 +69,7 @@ def _node(
         "preparation": _preparation(search, jobs.get((node.id, 0), []), logged=logged),
         "badFrom": bad["trial"] if bad else None,
         "bad": bad["bad"] if bad else [],
+        "cases": cases_view(read_cases(search, node.id)),
         "trials": [{key: value for key, value in trial.items() if key != "bad"} for trial in trials],
     }
 

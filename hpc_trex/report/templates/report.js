@@ -116,6 +116,17 @@
     make("dt", "", "wanted"), make("dd", "right", row.reference),
     make("dt", "", "score"), make("dd", "", points(row.score), row.flags.map((flag) => make("span", "fail", " " + flag))));
 
+  const moved = (cases) => cases === null ? [] : [
+    ...cases.lines.map(paragraph),
+    cases.table.length === 0 ? null : make("table", "",
+      make("thead", "", make("tr", "", cases.table[0].map((cell) => make("th", "", cell)))),
+      make("tbody", "", cases.table.slice(1).map((row) => make("tr", "", row.map((cell) => make("td", "", cell)))))),
+    ...cases.broken.map((row) => make("dl", "case",
+      make("dt", "", "broken"), make("dd", "", row.row + " (" + row.group + ")"),
+      make("dt", "", "before"), make("dd", "", row.before || "(empty)"),
+      make("dt", "", "now"), make("dd", "wrong", row.now || "(empty)"),
+      make("dt", "", "wanted"), make("dd", "right", row.wanted)))];
+
   const show = (id, focus) => {
     const node = data.nodes[id];
     if (!node) return;
@@ -141,6 +152,7 @@
       ...part("Against its parent", changes(node.changes)),
       ...part("Failure", node.failure ? make("p", "", make("span", "fail", node.failure + " "), node.message) : null),
       ...part("Diagnosis", paragraph(node.report)),
+      ...part("Bad cases by group, row by row against the parent", moved(node.cases)),
       ...part("Trials", node.trials.map((one) => trial(one, node))),
       ...part("Bad cases" + (node.badFrom === null ? "" : " of trial " + node.id + "." + node.badFrom), node.bad.map(badCase)),
       ...part("Data recipe", recipe(node.recipe)),

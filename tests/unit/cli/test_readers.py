@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from hpc_trex.files import write_record
 from hpc_trex.layout import SearchPaths
+from hpc_trex.models.cases import CaseReport
 from tests.unit.cli.conftest import read_json
 
 Trex = Callable[..., Result]
@@ -94,6 +96,16 @@ def test_show_json_has_the_promised_keys(trex: Trex, make_search: Make) -> None:
         ("411", "succeeded", "node01", 30.0),
         ("412", "succeeded", "node01", 30.0),
     ]
+
+
+def test_show_has_the_bad_cases_against_the_parents(trex: Trex, make_search: Make) -> None:
+    paths = make_search()
+    assert read_json(trex("show", "1", "--json"))["cases"] is None
+    assert "bad cases" not in trex("show", "1").stdout
+    cases = CaseReport(node=1, trial=2, rows=9, bad=0, bar=0.5, not_compared="the samples of node 0 are gone")
+    write_record(paths.cases(1), cases)
+    assert read_json(trex("show", "1", "--json"))["cases"] == cases.model_dump(mode="json")
+    assert "not compared: the samples of node 0 are gone" in trex("show", "1").stdout
 
 
 def test_best_names_the_model_of_the_best_trial(trex: Trex, make_search: Make) -> None:

@@ -1,0 +1,132 @@
+"""The controller pairs a round's rows with its parent's, whatever became of the parent's file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hpc_trex.controller import Controller
+from hpc_trex.controller.cases import SAMPLES_READ, make_cases, samples_of
+from hpc_trex.files import read_record
+from hpc_trex.models import JobKind, NodeState
+from hpc_trex.models.cases import CaseReport
+from hpc_trex.samples import EvaluatedRow, write_samples
+from hpc_trex.tree.store import Store
+from tests.unit.controller import simulation
+from tests.unit.controller.conftest import drive, until
+
+
+@pytest.fixture(autouse=True)
+def jobs_leave_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baseline has the first 4 of 20 rows right, every training the rows 2 to 16."""
+    plain = simulation.result_of
+
+    def result_of(spec, failure):
+        made = plain(spec, failure)
+        if spec.kind not in (JobKind.BASELINE, JobKind.TRAIN) or failure is not None:
+            return made
+        right = range(2, 17) if spec.kind is JobKind.TRAIN else range(4)
+        rows = [EvaluatedRow(f"dev:{n}", f"q {n}", "a", "b", float(n in right)) for n in range(20)]
+        path = Path(spec.attempt_dir) / "samples.jsonl"
+        write_samples(path, rows)
+        return made.model_copy(update={"samples": str(path)})
+
+    monkeypatch.setattr(simulation, "result_of", result_of)
+
+
+def cases(paths, node: int) -> CaseReport:
+    found = read_record(paths.cases(node), CaseReport)
+    assert found is not None
+    return found
+
+
+def test_each_round_is_compared_with_its_parent(search, cluster) -> None:
+    paths = search(max_nodes=2, parallel=1)
+    drive(paths, cluster).close()
+    assert cases(paths, 0).not_compared == "the baseline has no parent"
+    with Store.read(paths) as tree:
+        nodes = [node for node in tree.nodes() if node.state is NodeState.DONE and node.parent is not None]
+    assert nodes
+    for node in nodes:
+        moved = cases(paths, node.id).movement
+        assert moved is not None
+        assert moved.parent == node.parent
+        if node.parent == 0:
+            assert (moved.fixed, moved.broken, moved.still_bad, moved.still_right) == (13, 2, 3, 2)
+            assert "Against node 0 row by row: 13 fixed, 2 broken" in node.report
+            assert "p = 0.0074: more than chance" in node.report
+
+
+@pytest.fixture
+def read_round(search, cluster):
+    """A controller that has read the first round, not closed yet."""
+    paths = search(max_nodes=1, parallel=1)
+    controller = Controller(paths)
+    controller.start()
+    until(controller, cluster, lambda: paths.cases(1).exists())
+    yield controller
+    controller.close()
+
+
+def again(controller: Controller) -> str:
+    made = make_cases(controller.work, controller.work.store.node(1))
+    assert made is not None
+    assert made == cases(controller.work.paths, 1)
+    return made.not_compared
+
+
+def test_a_parents_samples_that_are_gone_or_damaged_are_told(read_round) -> None:
+    (samples,) = (Path(trial.result.samples) for trial in read_round.work.store.node(0).trials)
+    kept = samples.read_bytes()
+    samples.write_bytes(kept[:-20])
+    assert again(read_round).startswith("the samples of node 0 cannot be read: ")
+    samples.unlink()
+    assert again(read_round) == "the samples of node 0 are gone"
+    samples.write_bytes(kept)
+    assert again(read_round) == ""
+
+
+def test_samples_of_another_evaluation_are_not_compared(read_round, monkeypatch) -> None:
+    store = read_round.work.store
+    round_one, plain = store.node(1), store.node
+
+    def measured_otherwise(number: int):
+        view = plain(number)
+        digest = "a" * 64 if number == 0 else "b" * 64
+        trials = [
+            one.model_copy(
+                update={"result": one.result.model_copy(update={"eval_digest": digest})} if one.result else {}
+            )
+            for one in view.trials
+        ]
+        return view.model_copy(update={"trials": tuple(trials)})
+
+    monkeypatch.setattr(store, "node", measured_otherwise)
+    made = make_cases(read_round.work, measured_otherwise(round_one.id))
+    assert made is not None
+    assert made.movement is None
+    assert "another evaluation" in made.not_compared
+
+
+def test_the_file_is_written_only_where_it_changes_and_taken_away_with_the_rows(read_round) -> None:
+    work = read_round.work
+    file = work.paths.cases(1)
+    before = file.stat().st_mtime_ns
+    again(read_round)
+    assert file.stat().st_mtime_ns == before
+    view = work.store.node(1)
+    for trial in view.trials:
+        if trial.result is not None:
+            Path(trial.result.samples).unlink()
+    assert make_cases(work, view) is None
+    assert not file.exists()
+
+
+def test_what_is_read_of_a_file_is_capped(read_round) -> None:
+    view = read_round.work.store.node(1)
+    trial = next(one for one in view.trials if one.trial == view.best_trial)
+    write_samples(
+        Path(trial.result.samples), (EvaluatedRow(f"dev:{n}", "q", "a", "b", 1.0) for n in range(SAMPLES_READ + 5))
+    )
+    assert sum(1 for _ in samples_of(view)) == SAMPLES_READ
