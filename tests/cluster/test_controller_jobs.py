@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import stat
@@ -14,13 +13,14 @@ import pytest
 from hpc_trex.cli.as_job import submitted
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import ControllerChain, SearchState
+from hpc_trex.tree.lease import Holder, read_lease
 from hpc_trex.tree.store import Store
 from tests.cluster.test_exactly_once import die_until_done, kinds
 from tests.noop import noop_profile, noop_search
 from tests.program import assert_whole, status, trex, wait_until
 
 pytestmark = pytest.mark.cluster
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 
 def queue(paths: SearchPaths) -> list[tuple[str, str]]:
@@ -51,35 +51,47 @@ def runs(paths: SearchPaths) -> list[str]:
     return [run.ended for run in chain(paths).runs] if paths.controller_chain.exists() else []
 
 
+def at_work(paths: SearchPaths) -> Holder | None:
+    """The controller that has the lease."""
+    found = read_lease(paths.lease)
+    return found.holder if found else None
+
+
+def is_at_work(paths: SearchPaths, job: str) -> bool:
+    holder = at_work(paths)
+    return holder is not None and holder.job == job
+
+
 @pytest.fixture
 def search(testcluster, tmp_path):
     def make(**options: object) -> SearchPaths:
-        seconds = float(options.pop("seconds", 2))
         changes = dict(options.pop("changes", {}))
-        profile = noop_profile(seconds=seconds, **changes)
-        return noop_search(tmp_path, profile, **options)
+        return noop_search(tmp_path, noop_profile(**changes), **options)
 
     return make
 
 
-def test_the_controller_job_is_killed_warned_and_goes_on_to_the_end_by_itself(search):
-    paths = search(seconds=4, max_nodes=3, parallel=2)
+def test_the_controller_job_is_killed_warned_and_goes_on_to_the_end_by_itself(search, tmp_path):
+    gate = tmp_path / "gate"  # the search is not over before all has happened
+    paths = search(changes={"until": gate}, max_nodes=3, parallel=2)
     said = trex("resume", paths.root, "--as-job").stdout
     assert "is in the queue" in said
     wait_until(
         lambda: len(runs(paths)) == 1 and len(controllers(paths)) == 2, seconds=PATIENCE, what="job and successor"
     )
     first = chain(paths).runs[0].job_id
+    wait_until(lambda: is_at_work(paths, first), seconds=PATIENCE, what="its lease")
     assert f"job {first} on trex" in trex("status", paths.root).stdout
     with pytest.raises(AssertionError, match="exited 6"):
         trex("resume", paths.root, "--as-job")  # a controller is at work: no second chain
-    lease = json.loads(paths.lease.read_text())
-    os.kill(lease["pid"], signal.SIGKILL)
+    os.kill(at_work(paths).pid, signal.SIGKILL)
     wait_until(lambda: len(runs(paths)) == 2, seconds=PATIENCE, what="the successor of a killed controller job")
     second = chain(paths).runs[1].job_id
-    wait_until(lambda: len(controllers(paths)) == 2 and paths.lease.exists(), seconds=PATIENCE, what="its successor")
-    wait_until(lambda: json.loads(paths.lease.read_text())["job"] == second, seconds=PATIENCE, what="its lease")
+    wait_until(lambda: len(controllers(paths)) == 2, seconds=PATIENCE, what="its successor")
+    wait_until(lambda: is_at_work(paths, second), seconds=PATIENCE, what="its lease")
     subprocess.run(["scancel", "--batch", "--signal=USR1", second], check=True)  # as Slurm warns before the time limit
+    wait_until(lambda: bool(runs(paths)[1]), seconds=PATIENCE, what="the end of the one that was warned")
+    gate.touch()
     wait_until(lambda: state(paths) is SearchState.DONE, seconds=PATIENCE, what="the end of the search")
     wait_until(lambda: not queue(paths), seconds=PATIENCE, what="an empty queue")
     assert runs(paths)[:2] == ["", "made way for its successor"]
@@ -119,13 +131,16 @@ def test_a_site_that_refuses_sbatch_from_a_job_is_told_and_the_search_goes_on(se
     )
     stand_in.chmod(stand_in.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
-    paths = search(seconds=3, max_nodes=1)
+    gate = tmp_path / "gate"
+    paths = search(changes={"until": gate}, max_nodes=1)
     trex("resume", paths.root, "--as-job")
     wait_until(lambda: bool(runs(paths)) and bool(chain(paths).message), seconds=PATIENCE, what="the refusal")
     shown = trex("status", paths.root).stdout
     assert "Access/permission denied" in shown
     assert "from a login node" in shown
+    gate.touch()
     wait_until(lambda: state(paths) is SearchState.DONE, seconds=PATIENCE, what="the end of the search")
+    wait_until(lambda: not queue(paths), seconds=PATIENCE, what="the end of the controller job")
     assert status(paths.root)["controller"]["runs"][0]["ended"] == "the controller ended with code 0"
 
 

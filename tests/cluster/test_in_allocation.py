@@ -19,7 +19,7 @@ from tests.noop import noop_profile, noop_search
 from tests.program import assert_whole, trex, wait_until
 
 pytestmark = pytest.mark.cluster
-PATIENCE = 120.0
+PATIENCE = 240.0
 TRAIN = {"cpus_per_task": 2, "gpus_per_node": 2, "mem_gb": 1, "minutes": 5}
 
 
@@ -58,9 +58,9 @@ def steps_of(job: str) -> list[str]:
 
 @pytest.fixture
 def search(testcluster, tmp_path):
-    def make(seconds: float, *, warned: int = 10, **options: object) -> SearchPaths:
+    def make(seconds: float, *, warned: int = 10, until: Path | None = None, **options: object) -> SearchPaths:
         setup = ("echo $CUDA_VISIBLE_DEVICES on $SLURMD_NODENAME > gpus.txt",)
-        profile = noop_profile(seconds=seconds, train=TRAIN, setup=setup, signal_seconds=warned)
+        profile = noop_profile(seconds=seconds, until=until, train=TRAIN, setup=setup, signal_seconds=warned)
         profile.environment["TREX_NOOP_AGAIN"] = "1"
         return noop_search(tmp_path, profile, **options)
 
@@ -68,13 +68,15 @@ def search(testcluster, tmp_path):
 
 
 def test_steps_share_the_allocation_and_outlive_their_controller(search, tmp_path):
-    paths = search(6)
+    gate = tmp_path / "gate"
+    paths = search(0, until=gate)
     held = Allocation(tmp_path / "first", paths.root, runs=2)
     wait_until(lambda: len(steps_of(held.job)) == 4, seconds=PATIENCE, what="four trainings at once")
     os.kill(json.loads(paths.lease.read_text())["pid"], signal.SIGKILL)
+    wait_until(lambda: "ended with 137" in held.text(), seconds=PATIENCE, what="the end of the controller")
     assert len(steps_of(held.job)) == 4
+    gate.touch()
     wait_until(held.is_over, seconds=PATIENCE, what="the end of the allocation")
-    assert "ended with 137" in held.text()
     assert "ended with 0" in held.text(), held.text()
     assert_whole(paths.root)
     with Store.read(paths) as store:

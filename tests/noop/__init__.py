@@ -13,9 +13,15 @@ PYTHON = Path(__file__).parent / "python"
 SMALL = Resources(cpus_per_task=1, mem_gb=0.05, minutes=5)
 
 
-def noop_profile(*, seconds: float = 0.0, starts: Path | None = None, **changes: object) -> Profile:
-    """Return a profile of the test cluster whose jobs take no work; ``seconds``: how long a training sleeps."""
-    environment = {"TREX_NOOP_SECONDS": str(seconds)} | ({"TREX_NOOP_STARTS": str(starts)} if starts else {})
+def noop_profile(
+    *, seconds: float = 0.0, starts: Path | None = None, until: Path | None = None, **changes: object
+) -> Profile:
+    """Return a profile of the test cluster whose jobs take no work; ``seconds``: how long a training sleeps.
+
+    ``until``: trainings do not end before this file is there. A test that must act while they run is not hurried by them.
+    """
+    files = {"TREX_NOOP_STARTS": starts, "TREX_NOOP_UNTIL": until}
+    environment = {"TREX_NOOP_SECONDS": str(seconds)} | {name: str(path) for name, path in files.items() if path}
     given: dict[str, object] = {
         "name": "noop",
         "scheduler": "slurm",
