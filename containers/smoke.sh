@@ -5,6 +5,8 @@
 exec "${1:-/opt/hpc-trex/bin/python3}" - <<'END'
 import importlib
 import importlib.metadata
+import shutil
+import subprocess
 
 print("hpc-trex", importlib.metadata.version("hpc-trex"))
 names = ["hpc_trex.job", "torch", "transformers", "accelerate", "peft", "datasets"]
@@ -17,6 +19,12 @@ else:
 for name in names:
     module = importlib.import_module(name)
     print(name, getattr(module, "__version__", ""))
+
+bubblewrap = shutil.which("bwrap")
+if bubblewrap is None:
+    print("bubblewrap is not here: the data step python needs it where jobs run")
+else:
+    print(subprocess.run([bubblewrap, "--version"], check=True, capture_output=True, text=True).stdout.strip())
 
 import torch
 

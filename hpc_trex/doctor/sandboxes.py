@@ -8,8 +8,13 @@ from hpc_trex.doctor.check import Check, failure, ok, warning
 from hpc_trex.models import Profile
 from hpc_trex.sandbox import examine
 
-#: What to do on a node where nothing holds.
-REMEDY = 'install bubblewrap there and allow user namespaces, or name an image (sandbox_image); else sandbox = "none"'
+
+def remedy(profile: Profile) -> str:
+    """Return what to do where nothing holds."""
+    there = "in the image (those of containers/ have it)" if profile.container is not None else "there"
+    return (
+        f'install bubblewrap {there} and allow user namespaces, or name an image (sandbox_image); else sandbox = "none"'
+    )
 
 
 def found(image: str | None) -> dict[str, str]:
@@ -26,11 +31,11 @@ def check_sandbox(name: str, means: Mapping[str, str], profile: Profile, *, jobs
     if not jobs:
         return ok(name, f"{words}; what counts is where jobs run")
     if profile.sandbox == "none":
-        remedy = f'sandbox = "{holds[0]}" in the profile' if holds else "agent_code = false says the same"
-        return warning(name, f'{words}; the profile has sandbox = "none": python steps are refused', remedy)
+        better = f'sandbox = "{holds[0]}" in the profile' if holds else "agent_code = false says the same"
+        return warning(name, f'{words}; the profile has sandbox = "none": python steps are refused', better)
     if profile.sandbox is not None and profile.sandbox not in holds:
-        return failure(name, f"{words}; the profile relies on {profile.sandbox}", REMEDY)
+        return failure(name, f"{words}; the profile relies on {profile.sandbox}", remedy(profile))
     if not holds:
-        return warning(name, f"{words}; python steps will fail here", REMEDY)
+        return warning(name, f"{words}; python steps will fail here", remedy(profile))
     advice = "" if profile.sandbox else f'sandbox = "{holds[0]}" in the profile keeps it so'
     return ok(name, words, advice)

@@ -147,6 +147,14 @@ def test_both_definitions_take_the_same_steps_and_no_package_but_through_the_scr
     assert len(debian(docker)) == 2
 
 
+def test_both_images_hold_what_keeps_code_of_agents_in(stages):
+    """In the last stage: what the first one installs is left behind."""
+    last = dockerfile()[max(place for place, line in enumerate(dockerfile()) if line.startswith("FROM ")) :]
+    for given in (last, stages["final"]["install"]):
+        (packages,) = [line for line in given if "apt-get install" in line]
+        assert "bubblewrap" in packages.split()
+
+
 def test_both_definitions_have_the_same_arguments_bases_and_labels(stages):
     text = "\n".join(dockerfile())
     arguments = {name: value.strip('"') for name, value in re.findall(r"^ARG (\w+)=(.+)$", text, re.MULTILINE)}

@@ -36,6 +36,14 @@ def test_the_key_to_write_is_named():
     assert check.remedy.startswith('sandbox = "bwrap" in the profile')
 
 
+def test_where_jobs_run_in_an_image_it_is_the_image_that_lacks_something():
+    def word(**keys: object) -> str:
+        return check_sandbox("sandbox", NOTHING, Profile(name="mine", agent_code=True, **keys), jobs=True).remedy
+
+    assert word().startswith("install bubblewrap there and")
+    assert word(container=Container(image="/images/trex.sif")).startswith("install bubblewrap in the image")
+
+
 def test_this_machine_is_really_tried():
     assert found(None)["bwrap"] == ""
 
