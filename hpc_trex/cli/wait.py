@@ -19,6 +19,8 @@ FAILED, NOT_FINISHED, CANCELLED = 100, 101, 103
 FATES = {"done": 0, "failed": FAILED, "cancelled": CANCELLED, "paused": NOT_FINISHED}
 #: Between two looks at the size of the log: so long at first, and up to so long while nothing happens.
 FIRST_LOOK, LONGEST_LOOK = 0.2, 5.0
+#: A controller whose search is over is given so long to write its report and give its lease back.
+LEAVING_SECONDS = 30.0
 
 
 @click.command("wait", epilog="Example: hpc-trex wait listops-1 --timeout 3600 && hpc-trex best listops-1")
@@ -38,11 +40,22 @@ def command(ctx: click.Context, /, search: str | None, last: bool, timeout: floa
     for state, message in changes(paths, number, until):
         code = fate(state, message)
         if code is not None:
+            if number is None:
+                let_leave(paths)
             go_on = f"; go on with: hpc-trex resume {paths.root.name}" if state == "paused" else ""
             emit(f"{what} is {state}" + (f": {message}" if message else "") + go_on)
             ctx.exit(code)
     emit(f"{what} is not over after {timeout:g} s")
     ctx.exit(NOT_FINISHED)
+
+
+def let_leave(paths: SearchPaths) -> None:
+    """Wait a moment for the controller of a search that is over: what is typed next (``gc``, ``resume``) would be refused."""
+    from hpc_trex.tree.lease import is_held
+
+    end = time.monotonic() + LEAVING_SECONDS
+    while is_held(paths.lease) and time.monotonic() < end:
+        time.sleep(FIRST_LOOK)
 
 
 def fate(state: str, message: str) -> int | None:

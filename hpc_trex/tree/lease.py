@@ -192,6 +192,12 @@ def read_lease(path: Path) -> Found | None:
         return Found(None, raw, modified)
 
 
+def is_held(path: Path) -> bool:
+    """Tell whether there is a lease whose holder is not known to be gone. Writes nothing, so a stale one of another machine counts."""
+    found = read_lease(path)
+    return found is not None and not (found.holder is not None and _is_gone(found.holder))
+
+
 def move_aside(path: Path, fence: str) -> bool:
     """Remove the lease with this fence and no other; tell whether this call did it."""
     found = read_lease(path)
