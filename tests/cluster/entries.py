@@ -21,11 +21,15 @@ def act(spec_path: str) -> None:
     if verb == "sleep":
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         time.sleep(argument)
+    elif verb == "until":
+        while not Path(argument).exists():
+            time.sleep(0.1)
     elif verb == "exit":
         os._exit(argument)
     elif verb == "await":
         signal.signal(argument, lambda number, frame: os._exit(40))
-        time.sleep(100)
+        (spec.parent / "ready").touch()
+        time.sleep(600)
     elif verb == "eat":
         held = bytearray(argument * 2**20)
         time.sleep(20)

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from tests.program import assert_whole, start, status, trex, wait_until
 from tests.unit.controller.test_budget import within_caps
 
 pytestmark = pytest.mark.cluster
+PATIENCE = 240.0
 GPU = Resources(gpus_per_node=1, cpus_per_task=1, mem_gb=0.05, minutes=5)
 
 
@@ -55,20 +56,28 @@ def running_trials(paths: SearchPaths, attempt: int = 1) -> int:
     return len(list(paths.root.glob(f"nodes/0001/trials/[1-9]/attempts/{attempt}/started.json")))
 
 
+def tick_until(controller: Controller, wanted: Callable[[], bool]) -> None:
+    def ticked() -> bool:
+        controller.tick()
+        return wanted()
+
+    wait_until(ticked, seconds=PATIENCE, what="what the ticks are to bring")
+
+
 def test_a_running_search_is_cancelled_in_part_taken_up_again_paused_and_resumed(testcluster, tmp_path, home):
     paths = noop_search(home, noop_profile(seconds=300, poll_seconds=0.3), name="steered", max_nodes=2, parallel=2)
     log = tmp_path / "log"
     process = start("resume", paths.root, log=log)
     try:
-        wait_until(lambda: running_trials(paths) == 2, seconds=60, what="two trainings of round 1")
+        wait_until(lambda: running_trials(paths) == 2, seconds=PATIENCE, what="two trainings of round 1")
         assert "next tick" in trex("cancel", 1, paths.root).stdout
-        trex("wait", paths.root, "--node", 1, "--timeout", 60, code=103)
+        trex("wait", paths.root, "--node", 1, "--timeout", PATIENCE, code=103)
         trex("retry", 0, paths.root, code=2)
         assert "next tick" in trex("retry", 1, paths.root).stdout
-        wait_until(lambda: "run again" in log.read_text(), seconds=30, what="the retry")
+        wait_until(lambda: "run again" in log.read_text(), seconds=PATIENCE, what="the retry")
         trex("wait", paths.root, "--timeout", 0.2, code=101)
         assert "next tick" in trex("pause", paths.root, "--cancel-jobs").stdout
-        assert process.wait(timeout=60) == 0, log.read_text()
+        assert process.wait(timeout=PATIENCE) == 0, log.read_text()
     finally:
         process.kill()
     assert "paused; go on with" not in log.read_text()
@@ -76,7 +85,7 @@ def test_a_running_search_is_cancelled_in_part_taken_up_again_paused_and_resumed
     assert "go on     hpc-trex resume steered" in text
     assert "paused by the user" in text
     trex("wait", paths.root, code=101)
-    wait_until(lambda: not queue(paths), seconds=30, what="an empty queue")
+    wait_until(lambda: not queue(paths), seconds=PATIENCE, what="an empty queue")
     with_jobs_of(paths, noop_profile(poll_seconds=0.3))
     trex("resume", paths.root)
     trex("wait", paths.root, "--node", 1, code=0)
@@ -92,23 +101,19 @@ def test_a_pause_without_a_controller_lets_jobs_run_and_a_cancel_ends_them(testc
     paths = noop_search(home, noop_profile(seconds=2, poll_seconds=0.2), name="alone", max_nodes=2)
     with Controller(paths) as controller:
         controller.start()
-        while running_trials(paths) < 2:
-            controller.tick()
-            time.sleep(0.1)
+        tick_until(controller, lambda: running_trials(paths) == 2)
     assert "go on with: hpc-trex resume alone" in trex("pause", paths.root).stdout
     results = lambda: list(paths.root.glob("nodes/0001/trials/[1-9]/attempts/1/result.json"))  # noqa: E731
-    wait_until(lambda: len(results()) == 2, seconds=30, what="the results of jobs that go on")
+    wait_until(lambda: len(results()) == 2, seconds=PATIENCE, what="the results of jobs that go on")
     assert json.loads(trex("tick", paths.root, "--json").stdout)["state"] == "paused"
     with_jobs_of(paths, noop_profile(seconds=300, poll_seconds=0.2))
     with Controller(paths) as controller:
         controller.start()
         controller.tick()
         assert [item.attempt for item in controller.store.attempts(1) if item.trial] == [1, 1]
-        while not queue(paths):
-            controller.tick()
-            time.sleep(0.1)
+        tick_until(controller, lambda: bool(queue(paths)))
     assert "search alone cancelled" in trex("cancel", paths.root).stdout
-    wait_until(lambda: not queue(paths), seconds=30, what="an empty queue")
+    wait_until(lambda: not queue(paths), seconds=PATIENCE, what="an empty queue")
     trex("wait", paths.root, code=103)
     assert status(paths.root)["state"] == SearchState.CANCELLED
 
@@ -151,7 +156,8 @@ def test_a_search_that_is_shared_belongs_to_the_group_in_all_its_parts(testclust
         if path.is_dir():
             path.chmod(0o2770)
     trex("resume", paths.root, "-d")
-    trex("wait", paths.root, "--timeout", 60)
+    trex("wait", paths.root, "--timeout", PATIENCE)
+    wait_until(lambda: not paths.lease.exists(), seconds=PATIENCE, what="the end of the controller")
     trex("report", paths.root)
     assert "moved to the trash" in trex("gc", paths.root, "-y").stdout
     for name in ("trash", "snapshots", "nodes"):
@@ -184,7 +190,7 @@ def test_a_pickle_of_another_user_is_not_loaded(testcluster, tmp_path):
         seen.append(slurm.poll([job])[job.token])
         return seen[-1].state is JobState.ENDED
 
-    wait_until(ended, seconds=30, what="the end of the job")
+    wait_until(ended, seconds=PATIENCE, what="the end of the job")
     assert not files.started.exists(), "the job body ran"
     failure, message = classify(seen[-1], files.stdout.read_text() + files.stderr.read_text())
     assert failure is FailureClass.ENVIRONMENT

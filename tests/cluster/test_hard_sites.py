@@ -73,9 +73,11 @@ def bare() -> Iterator[TestCluster]:
 
 def test_without_accounting_a_search_ends_whole_though_a_job_of_it_died(bare, tmp_path, home):
     starts = tmp_path / "starts"
-    paths = noop_search(home, noop_profile(seconds=6, starts=starts), max_nodes=1)
+    gate = tmp_path / "gate"
+    paths = noop_search(home, noop_profile(until=gate, starts=starts), max_nodes=1)
     process = start("resume", paths.root, log=tmp_path / "log")
     wait_until(lambda: kill_a_training(paths), seconds=PATIENCE, what="a training to kill")
+    gate.touch()
     assert process.wait(timeout=PATIENCE) == 0, (tmp_path / "log").read_text()
     assert_one_job_was_lost_and_tried_again(paths, starts)
 
@@ -89,14 +91,17 @@ def test_a_sacct_that_answers_nothing_holds_no_search_up(testcluster, tmp_path, 
     def ask(command: Sequence[str]) -> commands.Answer:
         return commands.ask(command, seconds=1.0 if command[0] == "sacct" else 60.0)
 
-    starts = tmp_path / "starts"
-    profile = noop_profile(seconds=6, starts=starts, accounting=accounting, poll_seconds=0.3)
+    starts, gate = tmp_path / "starts", tmp_path / "gate"
+    profile = noop_profile(until=gate, starts=starts, accounting=accounting, poll_seconds=0.3)
     paths = noop_search(home, profile, max_nodes=1)
+
+    def strike(_: object) -> None:
+        if not gate.exists() and kill_a_training(paths):
+            gate.touch()
+
     with Controller(paths, scheduler=SlurmScheduler(profile, ask=ask)) as controller:
-        struck: list[bool] = []
-        state = controller.run(lambda _: struck.append(True) if not struck and kill_a_training(paths) else None)
+        state = controller.run(strike)
     assert state is SearchState.DONE
-    assert struck
     assert 1 <= len(calls.read_text().splitlines()) < 20
     assert_one_job_was_lost_and_tried_again(paths, starts)
 
@@ -125,15 +130,18 @@ def one_job_a_user(testcluster) -> Iterator[Callable[[], None]]:
 
 
 def test_a_limit_on_submitted_jobs_is_waited_for_and_said(one_job_a_user, tmp_path, home):
-    starts = tmp_path / "starts"
-    paths = noop_search(home, noop_profile(seconds=3, starts=starts), max_nodes=1)
+    starts, gate = tmp_path / "starts", tmp_path / "gate"
+    paths = noop_search(home, noop_profile(until=gate, starts=starts), max_nodes=1)
     log = tmp_path / "log"
     process = start("resume", paths.root, log=log)
-    wait_until(lambda: b"QOSMaxSubmitJobPerUserLimit" in paths.events.read_bytes(), seconds=PATIENCE, what="a refusal")
-    shown = trex("status", paths.root).stdout
-    assert "waits     1 job, not submitted yet: the scheduler takes no jobs now" in shown, shown
-    assert "QOSMaxSubmitJobPerUserLimit" in shown
+    # The first training runs, so the second is refused until the limit is lifted.
+    running = lambda: list(paths.root.glob("nodes/0001/trials/[1-9]/attempts/1/started.json"))  # noqa: E731
+    wait_until(lambda: bool(running()), seconds=PATIENCE, what="a training")
+    waits = "waits     1 job, not submitted yet: the scheduler takes no jobs now"
+    wait_until(lambda: waits in trex("status", paths.root).stdout, seconds=PATIENCE, what="a refusal")
+    assert "QOSMaxSubmitJobPerUserLimit" in trex("status", paths.root).stdout
     one_job_a_user()
+    gate.touch()
     assert process.wait(timeout=PATIENCE) == 0, log.read_text()
     assert "next try in 5 s" in log.read_text()
     assert_whole(paths.root)
@@ -154,9 +162,9 @@ def test_a_search_can_be_run_from_inside_a_job_that_asks_for_other_things(testcl
 
     def over() -> bool:
         with Store.read(paths) as store:
-            return store.state()[0] is SearchState.DONE
+            return store.state()[0] is SearchState.DONE and not paths.lease.exists()
 
-    wait_until(over, seconds=PATIENCE, what=f"the search; {log.read_text() if log.exists() else ''}")
+    wait_until(over, seconds=PATIENCE, what=f"the search and its controller; see {log}")
     assert_whole(paths.root)
 
 
@@ -168,6 +176,14 @@ KEYS = {
     "MY_SECRET": "planted-3d2e",
     "https_proxy": "http://me:planted-pass-77@127.0.0.1:9",
 }
+
+
+def contents(path: Path) -> bytes | None:
+    """What a file holds; None for a folder, and for a file that slurmctld has just given its final name."""
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except FileNotFoundError:
+        return None
 
 
 def test_a_key_in_the_environment_is_found_nowhere(testcluster, tmp_path, home, monkeypatch):
@@ -190,7 +206,7 @@ def test_a_key_in_the_environment_is_found_nowhere(testcluster, tmp_path, home, 
     printed = "".join(done.stdout + done.stderr for done in said).encode()
     shown = subprocess.run(["scontrol", "show", "job", "--all"], capture_output=True, check=True).stdout
     folders = (home, tmp_path, testcluster.state / "state")
-    files = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+    files = {path: raw for folder in folders for path in folder.rglob("*") if (raw := contents(path)) is not None}
     environments = [raw for path, raw in files.items() if path.name == "environment.txt"]
     assert len(environments) >= 4
     assert all(b"plain-5b40" in raw for raw in environments), "the environment is passed on, or the test shows nothing"

@@ -21,6 +21,7 @@ from tests.noop.sweeps import noop_sweep, profiles
 from tests.program import assert_whole, trex, wait_until
 
 pytestmark = pytest.mark.cluster
+PATIENCE = 240.0
 
 
 def launch(folder: Path, given: dict[str, str], *more: object) -> SweepPaths:
@@ -73,7 +74,7 @@ def test_a_sweep_is_one_array_cut_under_the_cap(testcluster, tmp_path, home):
     running = [int(count) for line in seen for count, state in line.items() if state == "running"]
     assert max(running, default=0) <= 2, "the throttle does not hold over the arrays"
     accounted = lambda: sorted(tasks_in_accounting(paths).values())  # noqa: E731
-    wait_until(lambda: accounted() == [2, 3], seconds=30, what="accounting, which is some seconds behind")
+    wait_until(lambda: accounted() == [2, 3], seconds=PATIENCE, what="accounting, which is some seconds behind")
     counted = trainings(starts)
     assert len(counted) == 5
     assert set(counted.values()) == {1}
@@ -85,18 +86,20 @@ def test_a_sweep_is_one_array_cut_under_the_cap(testcluster, tmp_path, home):
 def test_resume_submits_only_what_is_not_done_and_goes_on_where_it_was_cut_off(testcluster, tmp_path, home):
     """One element is warned by Slurm, one killed, one cancelled by its user; one is left in peace."""
     starts = tmp_path / "starts"
-    slow = {"TREX_NOOP_SECONDS": "40", "TREX_NOOP_AGAIN": "0", "TREX_NOOP_STARTS": str(starts)}
+    slow = {"TREX_NOOP_SECONDS": "600", "TREX_NOOP_AGAIN": "0", "TREX_NOOP_STARTS": str(starts)}
     paths = launch(tmp_path, profiles(tmp_path, environment=slow), "--seeds=0-3")
     claim = "search/nodes/0001/trials/1/attempts/1/started.json"
     for number in range(4):
-        wait_until((paths.element(number).root / claim).exists, seconds=120, what=f"a training of element {number}")
+        wait_until(
+            (paths.element(number).root / claim).exists, seconds=PATIENCE, what=f"a training of element {number}"
+        )
     job = str(arrays(paths)[0].job_id)
     assert states() == {"running": 4}
     subprocess.run(["scancel", "--batch", "--signal=USR1", f"{job}_0"], check=True)
     os.kill(pid_of(paths, 1), signal.SIGKILL)
     assert "1 element(s) cancelled: 2" in trex("sweep", "cancel", "--only", 2).stdout
     wanted = {"running": 1, "stopped": 1, "lost": 1, "cancelled": 1}
-    wait_until(lambda: states() == wanted, seconds=120, what=f"{wanted}")
+    wait_until(lambda: states() == wanted, seconds=PATIENCE, what=f"{wanted}")
     assert "2 element(s) would be submitted: 0-1" in trex("sweep", "resume", "--dry-run").stdout
     assert "2 element(s) submitted" in trex("sweep", "resume").stdout
     trex("sweep", "cancel", "--only", 3)
@@ -128,7 +131,7 @@ def test_a_submission_that_dies_at_each_of_its_boundaries_submits_each_element_o
     trex("sweep", "wait", timeout=300)
     assert states() == {"done": 3}
     count = lambda: sum(tasks_in_accounting(paths).values())  # noqa: E731
-    wait_until(lambda: count() >= 3, seconds=30, what="accounting, which is some seconds behind")
+    wait_until(lambda: count() >= 3, seconds=PATIENCE, what="accounting, which is some seconds behind")
     assert count() == 3, "an element was submitted twice"
     for number in range(3):
         assert len(runs(paths, number)) == 1
