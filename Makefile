@@ -7,6 +7,9 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Test processes side by side; each has a base model, a Slurm and folders of its own. WORKERS=0: all in one process.
+WORKERS ?= 2
+SPREAD := -n $(WORKERS) --dist worksteal
 # Two threads on two busy cores make generation 30 times slower than one (docs/performance.md).
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -54,14 +57,15 @@ lint: install ## ruff
 types: install ## mypy --strict on the package
 	$(BIN)/mypy
 
+# worksteal: whoever is through takes tests from the others, and neighbours, which share what they set up, stay together.
 unit: install ## quick tests
-	$(PYTEST) tests/unit -n 2 -q
+	$(PYTEST) tests/unit $(SPREAD) -q
 
 local: install ## real searches and trainings as local processes
-	$(PYTEST) tests/local -q
+	$(PYTEST) tests/local $(SPREAD) -q
 
-cluster: install ## real searches on a real Slurm that the tests start
-	$(PYTEST) tests/cluster -q
+cluster: install ## real searches on real Slurms, one a worker, that the tests start
+	$(PYTEST) tests/cluster $(SPREAD) -q
 
 docs: install ## refresh the generated pages
 	$(BIN)/python -m hpc_trex.cli.reference > docs/cli.md

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hpc_trex.builtin import builtin_path
 
+#: What the tests' folders need at most, with room to spare: one of a failed run is kept.
+ROOM = 6 * 2**30
+
+
+def pytest_configure() -> None:
+    """Put the tests' folders into memory where there is room: searches flush every event, 3 ms on a disk and 0.1 ms there."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and os.access(memory, os.W_OK) and not os.statvfs(memory).f_flag & os.ST_NOEXEC:
+        free = shutil.disk_usage(memory).free
+        available = int(Path("/proc/meminfo").read_text().split("MemAvailable:")[1].split()[0]) * 1024
+        if min(free, available) > ROOM:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the whole run: the base model is made once, as for a user."""
+def _ctrl_c() -> None:
+    """A shell without job control starts what it puts into the background with SIGINT ignored: no test may wait for ever."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One cache for a worker's whole run: a base model that is there is not made again, as for a user."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPC_TREX_CACHE", str(folder))
@@ -47,11 +71,20 @@ make_builtin("tiny-qwen3", sys.argv[1], Beat(AttemptPaths(Path(sys.argv[1])), ev
 
 
 @pytest.fixture(scope="session")
-def base_model(cache: Path) -> Path:
-    """The tiny base model as a folder, really pre-trained (half a minute) if no test before has made it."""
+def base_model(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny base model as a folder, really pre-trained (half a minute) by the first worker that needs it."""
     path = builtin_path("tiny-qwen3", cache)
-    if not path.exists():
-        subprocess.run([sys.executable, "-c", MAKE_BASE, str(cache)], check=True)
+    if path.exists():
+        return path
+    root = tmp_path_factory.getbasetemp()
+    shared = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "shared-cache"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not builtin_path("tiny-qwen3", shared).exists():
+            subprocess.run([sys.executable, "-c", MAKE_BASE, str(shared)], check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(builtin_path("tiny-qwen3", shared), path)
     return path
 
 
