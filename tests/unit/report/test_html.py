@@ -260,9 +260,9 @@ def test_a_search_that_only_failed_has_a_page_that_says_why(search):
 
 def test_three_hundred_rounds_make_a_page_in_seconds_of_a_few_megabytes(search):
     source = grown(search, 300, trials=3)
-    began = time.monotonic()
+    began = time.process_time()
     page = render_report(search, source)
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     assert len(page) < 6_000_000
     assert page.count('role="treeitem"') == 301
 

@@ -40,7 +40,7 @@ def launch(tmp_path, monkeypatch, cluster):
     return made
 
 
-def drive(paths, cluster, answers, *, seconds=40.0, lives=1000):
+def drive(paths, cluster, answers, *, seconds=300.0, lives=1000):
     """Run to the end, or to a pause, with a person who gives these answers, then approves; return the state.
 
     A new controller takes over after every ``lives`` ticks.

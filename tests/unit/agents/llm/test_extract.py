@@ -61,9 +61,9 @@ def test_no_text_breaks_it_and_all_that_is_found_is_json(text):
     ],
 )
 def test_hostile_texts_take_no_time(text):
-    begun = time.monotonic()
+    begun = time.process_time()
     objects(text)
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_what_json_does_not_hold_is_no_object():
