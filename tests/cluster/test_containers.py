@@ -21,7 +21,7 @@ from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import JobKind, JobResult, JobSpec, Profile, Resources
 from hpc_trex.slurm.containers import image_digest
 from hpc_trex.slurm.profiles import load_profile
-from hpc_trex.slurm.scheduler import JobRequest
+from hpc_trex.slurm.scheduler import JobRef, JobRequest, JobState
 from hpc_trex.slurm.submitit_backend import SlurmScheduler
 from tests.jobs import prepared_set, spec_for
 from tests.noop import PYTHON, finish, noop_profile, noop_search
@@ -29,6 +29,7 @@ from tests.program import wait_until
 
 pytestmark = pytest.mark.cluster
 
+PATIENCE = 240.0
 STANDINS = Path(__file__).parents[1] / "standins"
 SMALL = Resources(cpus_per_task=1, mem_gb=1, minutes=5)
 
@@ -104,7 +105,10 @@ def run(scheduler: SlurmScheduler, spec: JobSpec, folders: tuple[Path, ...]) -> 
                 seen.update(process.environ())
         return paths.result.exists()
 
-    wait_until(over, seconds=120, what=f"a result; {paths.stderr}")
+    wait_until(over, seconds=PATIENCE, what=f"a result; {paths.stderr}")
+    # What the job tidies up behind its result is done when Slurm has seen its end.
+    job = JobRef(spec.token, None, paths.root)
+    wait_until(lambda: scheduler.poll([job])[job.token].state is JobState.ENDED, seconds=PATIENCE, what="its end")
     result = read_record(paths.result, JobResult)
     assert result is not None
     return result, seen
@@ -179,7 +183,7 @@ def test_each_network_class_is_what_a_job_on_a_node_sees(testcluster, tmp_path, 
         SlurmScheduler(profile).submit(request)
     switches = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_EVALUATE_OFFLINE")
     for network, folder in folders.items():
-        wait_until((folder / "env.txt").exists, seconds=60, what=f"the job of class {network}")
+        wait_until((folder / "env.txt").exists, seconds=PATIENCE, what=f"the job of class {network}")
         seen = dict(line.split("=", 1) for line in (folder / "env.txt").read_text().splitlines() if "=" in line)
         assert {seen[name] for name in switches} == {"0" if network == "compute" else "1"}
         assert seen.get("WANDB_MODE") == (None if network == "compute" else "offline")

@@ -75,13 +75,12 @@ def submit(testcluster, tmp_path, cache, base_model):
         partition: str = "main",
         *,
         after: Run | None = None,
-        minutes: int = 10,
         gpus: int = 0,
         **fields: object,
     ) -> Run:
         folder = tmp_path / "jobs" / name
         earlier = (str(after.paths.checkpoints),) if after else ()
-        size = SIZE.model_copy(update={"minutes": minutes, "gpus_per_node": gpus})
+        size = SIZE.model_copy(update={"gpus_per_node": gpus})
         given = {"base": base, "data_dir": rows, "train": TRAIN, "resume_from": earlier, "resources": size.model_dump()}
         spec = spec_for(folder, cache, **(given | fields))
         # Who is to be preempted has a node of its own: the others would be pushed out with it.
@@ -105,27 +104,30 @@ def test_a_training_that_slurm_ends_goes_on_and_equals_the_undisturbed_one(submi
     # A site that warns nobody: what is left is the checkpoint of every second.
     runs["silent"] = submit("silent", checkpoint_seconds=1.0)
 
-    def hold(name: str, run: Run) -> list[psutil.Process]:
-        def is_under_way() -> bool:
-            return run.beat() >= 5 and (name != "silent" or any(run.paths.checkpoints.glob("*/")))
+    runs["limit"] = submit("limit")
+    frozen: dict[str, list[psutil.Process]] = {}
 
-        wait_until(lambda: is_under_way() or run.result() is not None, seconds=PATIENCE, what=f"steps of {name}")
-        assert run.result() is None, f"{name} was through before it could be disturbed"
-        return run.freeze()
+    def all_stand_still() -> bool:
+        """Freeze each as soon as it is under way: none may be through while another one is waited for."""
+        for name, run in runs.items():
+            if name not in frozen:
+                assert run.result() is None, f"{name} was through before it could be disturbed"
+                if run.beat() >= 5 and (name != "silent" or any(run.paths.checkpoints.glob("*/"))):
+                    frozen[name] = run.freeze()
+        return len(frozen) == len(runs)
 
     def strike(name: str, run: Run) -> None:
         if name == "silent":
             os.kill(json.loads(run.paths.started.read_text())["pid"], signal.SIGKILL)
             return
-        if name != "limit":
+        if name == "limit":
+            slurm("scontrol", "update", f"jobid={run.ref.job_id}", "EndTime=now+40")  # Slurm looks every 30 s
+        else:
             line = ("sbatch", "--parsable", "-p", "high", "-w", run.node(), "--exclusive", "-o", "/dev/null")
             slurm(*line, "--wrap", "sleep 1")
         wait_until(StopRequest(run.paths).path.exists, seconds=PATIENCE, what=f"Slurm's word to {name}")
 
-    frozen = {name: hold(name, run) for name, run in runs.items()}
-    # Last, when the others stand still: all of its single minute is for its own start and steps.
-    runs["limit"] = submit("limit", minutes=1)
-    frozen["limit"] = hold("limit", runs["limit"])
+    wait_until(all_stand_still, seconds=PATIENCE, what="steps of all")
     for name, run in runs.items():
         strike(name, run)
         for process in frozen[name]:

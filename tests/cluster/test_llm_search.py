@@ -6,7 +6,7 @@ import json
 import os
 import random
 import subprocess
-import time
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from tests.noop.sweeps import written
 from tests.program import assert_whole, start, status, trex, wait_until
 
 pytestmark = pytest.mark.cluster
+PATIENCE = 300.0
 KEY = "sk-planted-0123456789abcdef"
 
 
@@ -167,21 +168,27 @@ def test_an_endpoint_that_does_not_work_pauses_the_search_with_its_documented_co
 
 
 def test_a_controller_that_is_killed_while_the_model_thinks_pays_no_recorded_answer_twice(testcluster, tmp_path, home):
-    """The model takes its time; the controller is killed over a question, and another goes on."""
-    mind = Mind()
-    slow = lambda request: time.sleep(1.0) or mind(request)  # noqa: E731
+    """The model has given a direction and thinks about the plan; the controller is killed over that, and another goes on."""
+    mind, killed = Mind(), threading.Event()
+
+    def thinks(request: Request) -> object:
+        if "Plan" in request.schema:
+            killed.wait(PATIENCE)
+        return mind(request)
+
     log = tmp_path / "log"
-    with LlmServer(slow) as server:
+    with LlmServer(thinks) as server:
         given = written(tmp_path, noop_profile(poll_seconds=0.2))
         words = ("launch", "-y", "--profile", given, "--researcher", "llm", "--llm-model", "tiny", "--llm-base-url",
                  server.url, "--trials", 1, "--max-nodes", 2, "--parallel", 4, "--name", "asked")  # fmt: skip
         process = start(*words, log=log)
         folder = home / "asked" / "llm"
-        wait_until((folder / "node-0001" / "direction.json").exists, seconds=60, what="a direction")
+        wait_until((folder / "node-0001" / "direction.json").exists, seconds=PATIENCE, what="a direction")
         process.kill()
         process.wait()
         asked = Counter(mind.asked)
-        trex("resume", "asked", timeout=120)
+        killed.set()
+        trex("resume", "asked", timeout=PATIENCE)
     assert mind.asked["Brief"] == asked["Brief"] == 1
     assert mind.asked["Direction"] == 2, "a recorded answer was paid again"
     assert_whole(home / "asked")

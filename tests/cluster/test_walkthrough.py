@@ -22,6 +22,7 @@ from tests.noop import noop_profile
 from tests.program import assert_whole, trex, wait_until
 
 pytestmark = pytest.mark.cluster
+PATIENCE = 240.0
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "long-searches.md"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -91,7 +92,9 @@ class World:
         os.kill(pid, signal.SIGKILL)
 
     def reboot(self) -> None:
-        wait_until(lambda: len(self.trainings()) == 2, seconds=60, what="two trainings that run")
+        wait_until(lambda: len(self.trainings()) == 2, seconds=PATIENCE, what="two trainings that run")
+        # A job before them that has left its result may still be on its way out.
+        wait_until(lambda: len(self.running()) == 2, seconds=PATIENCE, what="nothing else that runs")
         self.ran = self.running()
         self.end_controller()
 
@@ -100,9 +103,11 @@ class World:
         slurm("scontrol", "update", f"partitionname={PARTITION}", "state=down")
         for job in self.ran:
             slurm("scontrol", "update", f"jobid={job}", "EndTime=now+3")
-        wait_until(lambda: not self.running(), seconds=60, what="the end of what ran")
+        wait_until(lambda: not self.running(), seconds=PATIENCE, what="the end of what ran")
         waits = ("squeue", "--me", "-h", "-t", "PD", "-p", PARTITION, "-o", "%r")
-        wait_until(lambda: slurm(*waits).split() == ["PartitionDown"] * 2, seconds=30, what="new attempts that wait")
+        wait_until(
+            lambda: slurm(*waits).split() == ["PartitionDown"] * 2, seconds=PATIENCE, what="new attempts that wait"
+        )
         self.end_controller()
 
 
@@ -118,7 +123,7 @@ def test_the_walk_through_of_the_docs_is_what_happens(site):
         if line.startswith("#"):
             happens.pop(line)()
         else:
-            said[line] = trex(*shlex.split(line)[1:], timeout=120).stdout
+            said[line] = trex(*shlex.split(line)[1:], timeout=300).stdout
             print(f"$ {line}\n{said[line]}")
     assert not happens, "the page does not tell of it any more"
     shown = next(text for line, text in said.items() if " status " in line)
@@ -133,6 +138,6 @@ def test_the_walk_through_of_the_docs_is_what_happens(site):
     assert all(item.failure in (FailureClass.TIMEOUT, FailureClass.PREEMPTED) for item in first), first
     tokens = {item.token for item in attempts}
     wait_until(
-        lambda: set(accounted(uid)) == tokens, seconds=60, what="Slurm's accounting, which is some seconds behind"
+        lambda: set(accounted(uid)) == tokens, seconds=PATIENCE, what="Slurm's accounting, which is some seconds behind"
     )
     assert set(accounted(uid).values()) == {1}, "Slurm has seen a job twice"
