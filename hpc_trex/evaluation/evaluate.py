@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hpc_trex.evaluation.choice import compile_choice, continuations
 from hpc_trex.evaluation.generation import check_room, hold_model
 from hpc_trex.evaluation.intervals import difference_interval, score_interval
 from hpc_trex.evaluation.metrics import FLAGS, AnswerSet, Judged, aggregate
-from hpc_trex.evaluation.tasks import EvalRow, compile_task, read_rows
+from hpc_trex.evaluation.tasks import Answered, EvalRow, compile_task, read_rows
 from hpc_trex.files import read_record
 from hpc_trex.ftbench.frozen import eval_digest
 from hpc_trex.models import EvalSettings, Heartbeat, JobSpec, Score, TaskCard
@@ -57,20 +58,22 @@ def evaluate(
     card = _read_card(spec)
     style = style or prompt_style(spec, tokenizer)
     rows = read_rows(rows_path, _renderer(tokenizer, card, style))
+    asked = sum(len(row.choices) for row in rows) or len(rows)
     try:
         held = hold_model(
             model,
             tokenizer,
-            batch_size=min(spec.evaluate.batch_size, len(rows)),
+            batch_size=min(spec.evaluate.batch_size, asked),
             special_tokens=style == "plain",  # as the training does
-            progress=_progress(beat, len(rows), spec.evaluate.batch_size),
+            progress=_progress(beat, asked, spec.evaluate.batch_size),
         )
-        check_room(held, card.metric.max_new_tokens)
-        texts, judgements = _answers(held, card, rows)
+        if card.metric.mode == "generate":
+            check_room(held, card.metric.max_new_tokens)
+        answered = _answers(held, card, rows, style)
+        samples = _samples(rows, answered, held, card, style)
     finally:
         model.train(was_training)
-    samples = _samples(rows, texts, judgements, held, card)
-    evaluation = _score(card, samples, judgements, spec.evaluate)
+    evaluation = _score(card, samples, [one.judged for one in answered], spec.evaluate)
     write_samples(samples_path, samples)
     evaluation.extra["eval_seconds"] = time.monotonic() - began
     return evaluation
@@ -118,27 +121,36 @@ def _progress(beat: Beat, total: int, batch_size: int) -> Callable[[int], None]:
     return report
 
 
-def _answers(held: Any, card: TaskCard, rows: list[EvalRow]) -> tuple[list[str], list[Judged]]:
-    """Return the model's text for each row and its judgement, in the rows' order, from lm-eval's evaluator."""
+def _answers(held: Any, card: TaskCard, rows: list[EvalRow], style: str) -> list[Answered]:
+    """Return what came of each row, in the rows' order, from lm-eval's evaluator."""
     from lm_eval.evaluator import evaluate as run
 
     judged: dict[int, Judged] = {}
-    task = compile_task(card, rows, judged)
+    if card.metric.mode == "choice":
+        task = compile_choice(card, rows, style, judged)
+    else:
+        task = compile_task(card, rows, judged)
     result = run(held, {"tasks": {card.name: task}, "groups": {}}, bootstrap_iters=0, log_samples=True)
+    if card.metric.mode == "choice":
+        return [Answered(judged[index].answer, judged[index]) for index in range(len(rows))]
     texts = {sample["doc_id"]: sample["filtered_resps"][0] for sample in result["samples"][card.name]}
-    return [texts[index] for index in range(len(rows))], [judged[index] for index in range(len(rows))]
+    return [Answered(texts[index], judged[index]) for index in range(len(rows))]
 
 
 def _samples(
-    rows: list[EvalRow], texts: list[str], judgements: list[Judged], held: Any, card: TaskCard
+    rows: list[EvalRow], answered: list[Answered], held: Any, card: TaskCard, style: str
 ) -> list[EvaluatedRow]:
     """Return what ``samples.jsonl`` keeps: the answers with their flags, those of how the answer ended included."""
     samples = []
-    for row, text, judged in zip(rows, texts, judgements, strict=True):
+    for row, (text, judged) in zip(rows, answered, strict=True):
         found = set(judged.flags)
-        if held.was_truncated(row.text):
-            found.add("truncated")
-        if held.was_cut(row.text, card.metric.max_new_tokens):
+        if row.choices:
+            room = max(held.length_of(option) for option in continuations(row, style)) - 1  # the last predicts nothing
+        else:
+            room = card.metric.max_new_tokens
+            if held.was_truncated(row.text):
+                found.add("truncated")
+        if held.was_cut(row.text, room):
             found.add("prompt_cut")
         flags = tuple(flag for flag in FLAGS if flag in found)
         samples.append(EvaluatedRow(row.row_id, row.prompt, text, row.answer, judged.score, flags))
@@ -154,11 +166,12 @@ def _score(card: TaskCard, samples: list[EvaluatedRow], judgements: list[Judged]
         scores=[judged.score for judged in judgements],
         references=[judged.wanted for judged in judgements],
         predictions=[judged.answer for judged in judgements],
+        counts=[judged.counts for judged in judgements],
     )
     extra = {flag: sum(flag in sample.flags for sample in samples) / len(samples) for flag in FLAGS}
     for position, (name, _) in enumerate(judgements[0].also):
         extra[name] = sum(judged.also[position][1] for judged in judgements) / len(judgements)
-    if spec.name == "accuracy" and spec.labels:
+    if spec.name in ("accuracy", "accuracy_norm") and spec.labels:
         extra["macro_f1"] = float(aggregate(answers._replace(metric="macro_f1"))[0])
     main = score_interval(answers, settings, higher_is_better=spec.higher_is_better)
     return Evaluation(main, extra, answers, [sample.row_id for sample in samples], eval_digest(card, settings))

@@ -12,14 +12,16 @@ from hpc_trex.errors import UsageProblem
 Progress = Callable[[int], None]
 
 
-def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: bool, progress: Progress) -> Any:
+def hold_model(
+    model: Any, tokenizer: Any, *, batch_size: int, special_tokens: bool, progress: Progress, joined: bool = False
+) -> Any:
     """Return an ``HFLM`` that holds ``model`` (a transformers or peft model) and ``tokenizer``, with two more methods:
 
     ``was_truncated(text)``: did the answer to this prompt end only because it reached the token limit?
     ``was_cut(text, new_tokens)``: was the prompt too long for the model, so that its beginning was left out?
 
     ``special_tokens``: does the tokenizer add its own (a begin token) to the prompt? Chat templates hold theirs already.
-    It works on one process. lm-eval sets ``model`` to evaluation mode.
+    ``joined``: are prompt and option tokenised as one text? It works on one process. lm-eval sets ``model`` to evaluation mode.
     """
     from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
     from lm_eval.models.huggingface import HFLM
@@ -48,17 +50,32 @@ def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: b
             self._ends = _end_tokens(self.model, tokenizer)
 
         def generate_until(self, requests: Any, disable_tqdm: bool = True) -> list[str]:
+            return self._halving(super().generate_until, requests, disable_tqdm=disable_tqdm)
+
+        def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = True, **given: Any) -> Any:
+            return self._halving(super()._loglikelihood_tokens, requests, disable_tqdm=disable_tqdm, **given)
+
+        def _halving(self, run: Callable[..., Any], requests: Any, **given: Any) -> list[Any]:
             """Answer all requests. A batch that does not fit the memory is halved, down to single rows."""
             while True:
                 self._done = 0
                 try:
-                    return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
+                    return list(run(requests, **given))
                 except Exception as error:
                     if self.batch_size_per_gpu == 1 or not should_reduce_batch_size(error):
                         raise
                 # Outside of the handler: the error's traceback keeps the tensors of the failed batch alive.
                 clear_device_cache(garbage_collection=True)
                 self.batch_size_per_gpu = max(1, self.batch_size_per_gpu // 2)
+
+        def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+            """Tokenise prompt and option apart, as the training does; with ``joined`` as lm-eval does."""
+            if joined:
+                pair = super()._encode_pair(context, continuation)
+                return list(pair[0]), list(pair[1])
+            before = list(self.tok_encode(context))
+            ended = special_tokens and before[-1:] == [tokenizer.eos_token_id]
+            return before[:-1] if ended else before, list(self.tok_encode(continuation, add_special_tokens=False))
 
         def tok_batch_encode(self, strings: list[str], **settings: Any) -> Any:
             """Some tokenizers end every text: a prompt goes on, as in training. Rows are padded on the left."""
@@ -71,9 +88,13 @@ def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: b
             self._tokens = tokens if isinstance(tokens, list) else [tokens]
             return self._raw
 
-        def add_partial(self, _: str, request: tuple[str, dict[str, Any]], __: str) -> None:
-            """Note how the answer that was decoded last came to its end (lm-eval's cache hook)."""
+        def add_partial(self, kind: str, request: tuple[str, Any], __: Any) -> None:
+            """Count what is done, and note how the answer that was decoded last came to its end (lm-eval's cache hook)."""
             text, settings = request
+            if kind == "loglikelihood":
+                self._done += 1
+                progress(self._done)
+                return
             ended = bool(self._ends.intersection(self._tokens)) or any(stop in self._raw for stop in settings["until"])
             self._truncated[text] = not ended and len(self._tokens) >= settings["max_gen_toks"]
             self._done += 1
@@ -84,6 +105,10 @@ def hold_model(model: Any, tokenizer: Any, *, batch_size: int, special_tokens: b
 
         def was_cut(self, text: str, new_tokens: int) -> bool:
             return bool(len(self.tok_encode(text)) > self.max_length - new_tokens)
+
+        def length_of(self, text: str) -> int:
+            """Return how many tokens an option has."""
+            return len(self.tok_encode(text, add_special_tokens=False))
 
     return HeldModel()
 

@@ -1,7 +1,7 @@
 """The metrics of a task card: one answer is judged at a time, then the judged answers are brought together.
 
-All scores lie between 0 and 1. Every metric but macro-F1 is the mean of its per-answer scores; macro-F1 needs the
-whole set, so :func:`aggregate` also takes how often each answer counts (``weights``), which is what a bootstrap draws.
+All scores lie between 0 and 1. Every metric but macro-F1 and BLEU is the mean of its per-answer scores; these two need
+the whole set, so :func:`aggregate` also takes how often each answer counts (``weights``), which is what a bootstrap draws.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Judged(NamedTuple):
     flags: tuple[str, ...] = ()
     also: tuple[tuple[str, float], ...] = ()
     """Further scores of the same answer by name."""
+    counts: tuple[int, ...] = ()
+    """Of BLEU: lengths of answer and reference, then matching and all n-grams of 1 to 4 words."""
 
 
 def judge(text: str, reference: str, spec: MetricSpec) -> Judged:
@@ -110,9 +112,9 @@ class _Words:
 
 
 @cache
-def _rouge() -> Any:
+def _rouge(kind: str) -> Any:
     rouge_score: Any = importlib.import_module("rouge_score.rouge_scorer")  # it has no types
-    return rouge_score.RougeScorer(["rouge1"], tokenizer=_Words())
+    return rouge_score.RougeScorer([kind], tokenizer=_Words())
 
 
 @cache
@@ -122,12 +124,31 @@ def _chrf_scorer() -> Any:
     return CHRF()
 
 
-def _rouge1(answer: str, reference: str, _: MetricSpec) -> Judged:
-    return Judged(float(_rouge().score(reference, answer)["rouge1"].fmeasure), answer, reference)
+@cache
+def _bleu_scorer(tokenizer: str) -> Any:
+    from sacrebleu.metrics.bleu import BLEU
+
+    return BLEU(tokenize=tokenizer, effective_order=True)
+
+
+def _rouge_judge(answer: str, reference: str, spec: MetricSpec) -> Judged:
+    score = _rouge(spec.name).score(reference, answer)[spec.name].fmeasure
+    return Judged(float(score), answer, reference)
 
 
 def _chrf(answer: str, reference: str, _: MetricSpec) -> Judged:
     return Judged(float(_chrf_scorer().sentence_score(answer, [reference]).score) / 100, answer, reference)
+
+
+_CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
+
+
+def _bleu(answer: str, reference: str, _: MetricSpec) -> Judged:
+    """Score one answer by sentence BLEU. A Chinese reference is split into its signs: for 13a it would be one word."""
+    scorer = _bleu_scorer("zh" if _CHINESE.search(reference) else "13a")
+    found = scorer.sentence_score(answer, [reference])
+    counts = (found.sys_len, found.ref_len, *found.counts, *found.totals)
+    return Judged(float(found.score) / 100, answer, reference, counts=tuple(int(count) for count in counts))
 
 
 _JUDGES: dict[str, Callable[[str, str, MetricSpec], Judged]] = {
@@ -135,8 +156,11 @@ _JUDGES: dict[str, Callable[[str, str, MetricSpec], Judged]] = {
     "accuracy": _label,
     "macro_f1": _macro_f1,
     "json_fields": _json_fields,
-    "rouge1": _rouge1,
+    "rouge1": _rouge_judge,
+    "rouge2": _rouge_judge,
+    "rougeL": _rouge_judge,
     "chrf": _chrf,
+    "bleu": _bleu,
 }
 
 
@@ -149,6 +173,8 @@ class AnswerSet(NamedTuple):
     references: Sequence[str]
     predictions: Sequence[str]
     """As read from the text; empty when nothing could be."""
+    counts: Sequence[tuple[int, ...]] = ()
+    """Of BLEU, see :class:`Judged`."""
 
 
 def aggregate(answers: AnswerSet, weights: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
@@ -157,6 +183,8 @@ def aggregate(answers: AnswerSet, weights: NDArray[np.int64] | None = None) -> N
 
     if weights is None:
         weights = np.ones((1, len(answers.scores)), dtype=np.int64)
+    if answers.metric == "bleu":
+        return _bleu_of_counts(answers, weights)
     if answers.metric != "macro_f1":
         return np.asarray(weights @ np.asarray(answers.scores, dtype=np.float64) / weights.sum(axis=1))
     return _f1_of_counts(answers, weights)
@@ -179,3 +207,13 @@ def _f1_of_counts(answers: AnswerSet, weights: NDArray[np.int64]) -> NDArray[np.
     present = sums > 0
     f1 = np.divide(2 * hits, sums, out=np.zeros_like(hits), where=present)
     return np.asarray(f1.sum(axis=1) / np.maximum(present.sum(axis=1), 1))
+
+
+def _bleu_of_counts(answers: AnswerSet, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return corpus BLEU (sacrebleu's, exponential smoothing) for each row of ``weights``."""
+    import numpy as np
+    from sacrebleu.metrics.bleu import BLEU
+
+    sums = (weights @ np.asarray(answers.counts, dtype=np.int64)).tolist()
+    scores = [BLEU.compute_bleu(row[2:6], row[6:10], row[0], row[1], smooth_method="exp").score / 100 for row in sums]
+    return np.asarray(scores, dtype=np.float64)

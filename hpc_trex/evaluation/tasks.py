@@ -7,7 +7,7 @@ files, ten seconds on a slow file system, is never read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,10 @@ class EvalRow(NamedTuple):
     prompt: str
     answer: str
     text: str
+    choices: tuple[str, ...] = ()
+    """Mode ``choice``: the options, one of which is ``answer``."""
+    place: tuple[str, dict[str, Any]] | None = None
+    """Of a task of lm-eval: the task's name and the document."""
 
 
 def read_rows(path: Path, render: Callable[[str], str]) -> list[EvalRow]:
@@ -39,15 +43,24 @@ def read_rows(path: Path, render: Callable[[str], str]) -> list[EvalRow]:
             try:
                 data = json.loads(line)
                 row_id, prompt, answer = (str(data[column]) for column in COLUMNS[:3])
+                choices = tuple(str(choice) for choice in data.get("choices", ()))
+                place = (str(data["lm_eval"]["task"]), dict(data["lm_eval"]["doc"])) if "lm_eval" in data else None
             except (ValueError, TypeError, KeyError) as error:
                 raise UsageProblem(
                     f"{path}:{number}: not a row with {', '.join(COLUMNS)}: {error!r}",
                     hint="launch writes these files from the task card; start the search again if it was edited",
                 ) from error
-            rows.append(EvalRow(row_id, prompt, answer, render(prompt)))
+            rows.append(EvalRow(row_id, prompt, answer, render(prompt), choices, place))
     if not rows:
         raise UsageProblem(f"{path} holds no rows to evaluate", hint="correct the split in the task card")
     return rows
+
+
+class Answered(NamedTuple):
+    """What came of one row: the text that stands for the model's answer, and its judgement."""
+
+    text: str
+    judged: Judged
 
 
 def compile_task(card: TaskCard, rows: Sequence[EvalRow], judged: dict[int, Judged]) -> Any:
@@ -58,6 +71,25 @@ def compile_task(card: TaskCard, rows: Sequence[EvalRow], judged: dict[int, Judg
     Its per-sample results are ``score`` (0 to 1), one 0 or 1 for each flag that an answer's text can earn, and the
     metric's further scores. Sets and intervals are ours (``hpc_trex.evaluation.intervals``).
     """
+
+    def score(doc: Mapping[str, Any], texts: Sequence[str]) -> dict[str, float]:
+        judged[doc["index"]] = judge(texts[0], doc["answer"], card.metric)
+        return numbers(judged[doc["index"]])
+
+    docs = [{"index": index, "text": row.text, "answer": row.answer} for index, row in enumerate(rows)]
+    return card_task(
+        card,
+        docs,
+        metrics=numbers(judge("", rows[0].answer, card.metric)),
+        output_type="generate_until",
+        doc_to_target=lambda doc: doc["answer"],
+        process_results=score,
+        generation_kwargs=decoding(card.metric),
+    )
+
+
+def card_task(card: TaskCard, docs: Sequence[Mapping[str, Any]], *, metrics: Iterable[str], **config: Any) -> Any:
+    """Return a task of lm-eval over ``docs``, whose column ``text`` is what the model gets."""
     from datasets import Dataset, DatasetDict
     from lm_eval.api.task import ConfigurableTask
 
@@ -67,28 +99,19 @@ def compile_task(card: TaskCard, rows: Sequence[EvalRow], judged: dict[int, Judg
         def fewshot_context(self, doc: Mapping[str, str], *_: object, **__: object) -> str:
             return doc["text"]
 
-    def score(doc: Mapping[str, Any], texts: Sequence[str]) -> dict[str, float]:
-        judged[doc["index"]] = judge(texts[0], doc["answer"], card.metric)
-        return numbers(judged[doc["index"]])
-
-    docs = [{"index": index, **row._asdict()} for index, row in enumerate(rows)]
-    data = DatasetDict({"test": Dataset.from_list(docs)})
-    names = numbers(judge("", rows[0].answer, card.metric))
+    data = DatasetDict({"test": Dataset.from_list(list(docs))})
     return CardTask(
         config={
             "task": card.name,
             "custom_dataset": lambda **_: data,
             "test_split": "test",
-            "output_type": "generate_until",
             "doc_to_text": lambda doc: doc["text"],
-            "doc_to_target": lambda doc: doc["answer"],
-            "process_results": score,
-            "generation_kwargs": decoding(card.metric),
             "metric_list": [
-                {"metric": name, "aggregation": "mean", "higher_is_better": name not in FLAGS} for name in names
+                {"metric": name, "aggregation": "mean", "higher_is_better": name not in FLAGS} for name in metrics
             ],
             "metadata": {"version": 1},
         }
+        | config
     )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.ftbench.generators.pools import PARTS, TASKS
+from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.problems import did_you_mean, read_toml, validated
 from hpc_trex.ftbench.render import Renderer
 from hpc_trex.models import Source, TaskCard, TrainConfig
@@ -75,12 +76,14 @@ def _check(card: TaskCard, origin: Path) -> None:
                 f"{origin}: sources.{name}: the name of a source becomes a file name",
                 hint="use letters, digits, - and _ only",
             )
-    if card.metric.name in ("accuracy", "macro_f1") and not card.metric.labels:
+    unlabelled = card.metric.mode == "generate" and not card.metric.labels
+    if card.metric.name in ("accuracy", "macro_f1") and unlabelled:
         raise UsageProblem(
             f"{origin}: metric.labels: {card.metric.name} needs the valid answers",
             hint='e.g. labels = ["yes", "no"]',
         )
     Renderer(card.prompt, str(origin))
+    Options(card.metric, str(origin))
     validated(TrainConfig, card.default_train, f"{origin}: default_train")
 
 

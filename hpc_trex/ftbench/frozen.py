@@ -35,7 +35,7 @@ def eval_digest(card: TaskCard, settings: EvalSettings) -> str:
             "scoring": SCORING,
             "prompt": card.prompt.model_dump(mode="json", exclude_defaults=True),
             "metric": card.metric.model_dump(mode="json", exclude_defaults=True),
-            "decoding": decoding(card.metric),
+            "decoding": decoding(card.metric) if card.metric.mode == "generate" else {},
             "settings": settings.model_dump(mode="json", exclude_defaults=True, exclude=_FREE),
         }
     )

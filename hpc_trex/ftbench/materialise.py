@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from hpc_trex.errors import UsageProblem
 from hpc_trex.faults import reach
@@ -25,6 +27,7 @@ from hpc_trex.files import (
 )
 from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.ngrams import NGRAM, telling_ngrams
+from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.render import Renderer
 from hpc_trex.ftbench.rows import Row, item_hash
 from hpc_trex.ftbench.splits import Splits, check_labels, check_stops, read_split, separated
@@ -84,8 +87,9 @@ def read_card(loaded: LoadedCard, *, drop_overlap: bool = False) -> Splits:
     card, origin = loaded
     render = Renderer(card.prompt, str(origin))
     sources = {name: read_split(name, source, render, origin) for name, source in card.sources.items()}
-    dev = read_split("dev", card.dev, render, origin)
-    test = read_split("test", card.test, render, origin)
+    options = Options(card.metric, str(origin))
+    dev = read_split("dev", card.dev, render, origin, options)
+    test = read_split("test", card.test, render, origin, options)
     check_labels(card.metric, dev, test)
     check_stops(card.metric, dev, test)
     return separated(sources, dev, test, drop_overlap)
@@ -95,12 +99,12 @@ def _write(card: TaskCard, splits: Splits, work: SearchPaths) -> None:
     work.sources.mkdir(parents=True)
     for name, rows in splits.sources.items():
         write_atomic(work.sources / f"{name}.jsonl", _jsonl(rows))
-    write_atomic(work.dev, _jsonl(splits.dev))
+    write_atomic(work.dev, _jsonl(splits.dev, splits.more))
     write_atomic(work.block, "".join(f"{line}\n" for line in _blocked([*splits.dev, *splits.test])))
     write_record(work.card, card)
     shared = umask_of(work.root) == GROUP_UMASK  # whoever of the group goes on with the search runs its last job
     work.test.parent.mkdir(mode=0o770 if shared else 0o700)
-    write_atomic(work.test, _jsonl(splits.test), mode=0o660 if shared else 0o600)
+    write_atomic(work.test, _jsonl(splits.test, splits.more), mode=0o660 if shared else 0o600)
 
 
 def _blocked(rows: list[Row]) -> list[str]:
@@ -109,11 +113,13 @@ def _blocked(rows: list[Row]) -> list[str]:
     return sorted({item_hash(row.prompt) for row in rows}) + [f"n{NGRAM}:{gram:016x}" for gram in sorted(grams)]
 
 
-def _jsonl(rows: list[Row]) -> str:
-    return "".join(json.dumps(row._asdict(), ensure_ascii=False) + "\n" for row in rows)
+def _jsonl(rows: list[Row], more: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> str:
+    lines = ({**row._asdict(), **more.get(row.row_id, {})} for row in rows)
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Return the canonical rows of a file that :func:`materialise` wrote."""
+    """Return the canonical rows of a file that :func:`materialise` wrote, without the further keys of dev and test."""
     with path.open(encoding="utf-8", newline="\n") as handle:
-        return [Row(**json.loads(line)) for line in handle]
+        values = [json.loads(line) for line in handle]
+    return [Row(**{name: value[name] for name in Row._fields}) for value in values]

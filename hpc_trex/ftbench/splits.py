@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.readers import read_source
 from hpc_trex.ftbench.render import Renderer, RowProblem
 from hpc_trex.ftbench.rows import Row, item_hash
@@ -20,28 +23,37 @@ class Placed(NamedTuple):
     row: Row
     key: str
     where: str
+    more: Mapping[str, Any] = MappingProxyType({})
+    """Further keys of an evaluation row (``hpc_trex.ftbench.options``)."""
 
 
 class Splits(NamedTuple):
-    """The rows of a task, and how many of each split were dropped because they stood in another one."""
+    """The rows of a task; further keys of dev and test rows by row id; how many of each split stood in another one."""
 
     sources: dict[str, list[Row]]
     dev: list[Row]
     test: list[Row]
     dropped: dict[str, int]
+    more: dict[str, Mapping[str, Any]]
 
 
-def read_split(name: str, source: Source, render: Renderer, origin: Path) -> list[Placed]:
-    """Return the rendered rows of one source. Raises :class:`UsageProblem` for a bad row or when there is none."""
+def read_split(
+    name: str, source: Source, render: Renderer, origin: Path, options: Options | None = None
+) -> list[Placed]:
+    """Return the rendered rows of one source, with ``options`` where they are for evaluation.
+
+    Raises :class:`UsageProblem` for a bad row or when there is none.
+    """
     placed = []
     for raw in read_source(source, origin):
         try:
             prompt, answer = render(raw.columns)
+            more = options(raw.columns, answer) if options else {}
         except RowProblem as problem:
             raise UsageProblem(
                 f"{raw.where}: {problem}", hint="mend the row, or the templates under [prompt] in the task card"
             ) from None
-        placed.append(Placed(Row(f"{name}:{raw.line}", prompt, answer, name), item_hash(prompt), raw.where))
+        placed.append(Placed(Row(f"{name}:{raw.line}", prompt, answer, name), item_hash(prompt), raw.where, more))
     if not placed:
         raise UsageProblem(f"{origin}: {name} has no rows", hint="name a file or split that has rows")
     return placed
@@ -60,14 +72,15 @@ def separated(sources: dict[str, list[Placed]], dev: list[Placed], test: list[Pl
     for name, rows in {**clean_sources, "dev": clean_dev, "test": clean_test}.items():
         if not rows:
             raise UsageProblem(f"{name}: every row stands in another split", hint="take its rows from another place")
-    return Splits(clean_sources, clean_dev, clean_test, dropped)
+    more = {placed.row.row_id: placed.more for placed in (*dev, *test) if placed.more}
+    return Splits(clean_sources, clean_dev, clean_test, dropped, more)
 
 
 def check_labels(metric: MetricSpec, dev: list[Placed], test: list[Placed]) -> None:
     """Raise :class:`UsageProblem` for a dev or test answer that is none of the metric's labels."""
     if not metric.labels:
         return
-    for row, _, where in (*dev, *test):
+    for row, _, where, _ in (*dev, *test):
         if row.answer not in metric.labels:
             raise UsageProblem(
                 f"{where}: the answer {row.answer!r:.80} is none of metric.labels",
@@ -77,7 +90,9 @@ def check_labels(metric: MetricSpec, dev: list[Placed], test: list[Placed]) -> N
 
 def check_stops(metric: MetricSpec, dev: list[Placed], test: list[Placed]) -> None:
     """Raise :class:`UsageProblem` for a dev or test answer that no model can give, since it would be cut on the way."""
-    for row, _, where in (*dev, *test):
+    if metric.mode == "choice" or metric.lm_eval is not None:
+        return  # nothing is generated, or its own definition reads the answer
+    for row, _, where, _ in (*dev, *test):
         stop = next((stop for stop in metric.stop if stop in row.answer), None)
         if stop is not None:
             raise UsageProblem(

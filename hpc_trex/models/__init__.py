@@ -55,7 +55,7 @@ from hpc_trex.models.states import (
     SearchState,
     TrialState,
 )
-from hpc_trex.models.task import MetricSpec, Prompt, Reference, Source, TaskCard
+from hpc_trex.models.task import LmEvalTarget, MetricSpec, Prompt, Reference, Source, TaskCard
 from hpc_trex.models.views import (
     AttemptView,
     BestView,
@@ -98,6 +98,7 @@ __all__ = [
     "LlmCall",
     "LlmSettings",
     "LlmUsage",
+    "LmEvalTarget",
     "LoraSettings",
     "LossPoint",
     "MetricSpec",

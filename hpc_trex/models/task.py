@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -51,15 +51,81 @@ class Prompt(Record):
     """System message, used where the model has a chat template."""
 
 
-class MetricSpec(Record):
-    """The main metric of the task and how answers are generated for it."""
+class LmEvalTarget(Record):
+    """A task or group of lm-eval as ``hpc-trex stage`` brought it here (docs/evaluation.md)."""
 
-    name: Literal["exact_match", "accuracy", "macro_f1", "json_fields", "rouge1", "chrf"] = "exact_match"
+    name: str
+    metric: str
+    """The main one of its own metrics, e.g. ``acc_norm``; the mean over rows."""
+    filter: str = "none"
+    """Which of the task's filters reads the answer."""
+    shots: int = 0
+    """Worked examples in each dev and test prompt, as the task says."""
+    digest: str
+    """SHA-256 over the definition's files, which stand in the folder ``lm-eval`` beside the card."""
+    version: str
+    """Of lm-eval."""
+
+
+class MetricSpec(Record):
+    """The main metric of the task and how answers are got for it."""
+
+    name: Literal[
+        "exact_match",
+        "accuracy",
+        "accuracy_norm",
+        "macro_f1",
+        "json_fields",
+        "rouge1",
+        "rouge2",
+        "rougeL",
+        "chrf",
+        "bleu",
+        "lm_eval",
+    ] = "exact_match"
+    mode: Literal["generate", "choice"] = "generate"
+    """``generate``: the model writes an answer. ``choice``: the option that it finds likeliest is its answer."""
     labels: tuple[str, ...] = ()
-    """The valid answers, for ``accuracy`` and ``macro_f1``."""
+    """The valid answers, for ``accuracy`` and ``macro_f1``; with ``choices`` as a list, those."""
+    choices: tuple[str, ...] | str = ()
+    """Mode ``choice``: the options of all rows, or the column (any Jinja2 expression) that holds a row's own."""
     higher_is_better: bool = True
     max_new_tokens: int = Field(default=64, ge=1, le=32768)
     stop: tuple[str, ...] = ("\n",)
+    lm_eval: LmEvalTarget | None = None
+    """Of a task that came from lm-eval: scored by its own definition. Written by ``hpc-trex stage``."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choices_are_labels(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("choices"), list | tuple) and not data.get("labels"):
+            return {**data, "labels": data["choices"]}
+        return data
+
+    @model_validator(mode="after")
+    def _fits_its_mode(self) -> MetricSpec:
+        if (self.name == "lm_eval") != (self.lm_eval is not None):
+            raise ValueError("name = lm_eval and the table lm_eval go together; hpc-trex stage --task lm-eval:NAME")
+        if self.lm_eval is not None:
+            return self
+        if self.mode == "generate":
+            if self.choices:
+                raise ValueError('choices are for mode = "choice"')
+            if self.name == "accuracy_norm":
+                raise ValueError('accuracy_norm needs mode = "choice"')
+            return self
+        if self.name not in ("accuracy", "accuracy_norm", "macro_f1"):
+            raise ValueError(f'mode = "choice" goes with accuracy, accuracy_norm and macro_f1, not with {self.name}')
+        if not self.choices:
+            raise ValueError('mode = "choice" needs choices: a list, or the column that holds them')
+        if isinstance(self.choices, str):
+            if self.name == "macro_f1" or self.labels:
+                raise ValueError("macro_f1 and labels need choices that are the same for all rows: a list")
+        elif len(set(self.choices)) < len(self.choices) or len(self.choices) < 2 or "" in self.choices:
+            raise ValueError("choices need two different options or more, none of them empty")
+        elif self.labels != self.choices:
+            raise ValueError("labels and choices say the same: give choices alone")
+        return self
 
 
 class Reference(Record):

@@ -46,6 +46,13 @@ def spec(name, labels=()):
         ("rouge1", "今天", "明天", 0.5, ()),
         ("rouge1", "Привет мир", "привет мир", 1, ()),
         ("rouge1", "", "the dog", 0, ("empty",)),
+        ("rouge2", "the cat sat", "the cat sat down", 0.8, ()),
+        ("rouge2", "the dog sat", "a cat ran", 0, ()),
+        ("rougeL", "the cat sat", "the black cat sat", 6 / 7, ()),
+        ("rougeL", "今天天气好", "今天天气真好", 10 / 11, ()),
+        ("bleu", "the cat sat on the mat", "the cat sat on the mat", 1, ()),
+        ("bleu", "", "the cat sat on the mat", 0, ("empty",)),
+        ("bleu", "今天天气好", "今天天气好", 1, ()),
         ("chrf", "the cat sat", "the cat sat", 1, ()),
         ("chrf", "", "the cat sat", 0, ("empty",)),
         ("chrf", "今天天气好", "今天天气好", 1, ()),
@@ -113,3 +120,30 @@ def test_weights_count_an_answer_as_often_as_they_say():
     repeated = AnswerSet("macro_f1", ("a", "b"), [1.0, 0.0] * 2, ["a", "b", "a", "b"], ["a", "a", "a", "a"])
     once = AnswerSet("macro_f1", ("a", "b"), [1.0, 0.0], ["a", "b"], ["a", "a"])
     assert aggregate(once, np.array([[2, 2]]))[0] == pytest.approx(aggregate(repeated)[0])
+
+
+SENTENCES = ("the cat sat on the mat", "a dog ran", "the cat", "hello there , you", "on the mat sat the cat")
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.tuples(st.sampled_from([*SENTENCES, ""]), st.sampled_from(SENTENCES)), min_size=1, max_size=12))
+def test_bleu_equals_sacrebleus_over_the_whole_set(pairs):
+    from sacrebleu.metrics.bleu import BLEU
+
+    judged = [judge(answer, reference, spec("bleu")) for answer, reference in pairs]
+    texts, references = [list(side) for side in zip(*pairs, strict=True)]
+    counts = [one.counts for one in judged]
+    answers = AnswerSet("bleu", (), [one.score for one in judged], references, texts, counts)
+    assert float(aggregate(answers)[0]) * 100 == pytest.approx(BLEU().corpus_score(texts, [references]).score)
+
+
+def test_an_interval_of_bleu_is_drawn_over_sets_not_over_scores_of_rows():
+    from hpc_trex.evaluation.intervals import score_interval
+    from hpc_trex.models import EvalSettings
+
+    pairs = [("the cat sat on the mat", "the cat sat on the mat"), ("a dog ran", "the dog has run away")] * 10
+    judged = [judge(answer, reference, spec("bleu")) for answer, reference in pairs]
+    answers = AnswerSet("bleu", (), [one.score for one in judged], [""] * 20, [""] * 20, [one.counts for one in judged])
+    score = score_interval(answers, EvalSettings(bootstrap=200))
+    assert score.low < score.value < score.high < 1
+    assert score.value != pytest.approx(sum(answers.scores) / 20)

@@ -272,7 +272,7 @@ def test_whatever_a_file_holds_it_is_read_or_refused_with_its_line(tmp_path: Pat
     except UsageProblem as problem:
         message = problem.message
     assert bool(placed) != (f"{path}:" in message or "has no rows" in message), message
-    for row, _, _ in placed:
+    for row, *_ in placed:
         assert row.prompt.strip()
         assert row.answer.strip()
         row.prompt.encode()

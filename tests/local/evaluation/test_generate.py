@@ -1,6 +1,5 @@
 """lm-eval really runs around a tiny model that is in memory, and answers as the model alone would."""
 
-import json
 import time
 
 import pytest
@@ -8,100 +7,11 @@ import pytest
 from hpc_trex.data.formatting import render_prompt
 from hpc_trex.errors import UsageProblem
 from hpc_trex.evaluation.evaluate import evaluate, paired_difference, prompt_style
-from hpc_trex.files import write_record
-from hpc_trex.models import DataRecipe, EvalSettings, JobSpec, MetricSpec, ModelRef, Source, TaskCard
+from hpc_trex.models import DataRecipe, MetricSpec
 from hpc_trex.samples import read_samples
+from tests.local.evaluation.asking import CHATML, ask, generate, prompts
 
 pytestmark = pytest.mark.local
-
-ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789 .,:=?\n"
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<pad>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    vocab = {token: index for index, token in enumerate([*special, *ALPHABET])}
-    core = Tokenizer(models.WordLevel(vocab, unk_token="<pad>"))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    core.decoder = decoders.Fuse()
-    made = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<|endoftext|>")
-    made.add_special_tokens({"additional_special_tokens": special[2:]})
-    return made
-
-
-@pytest.fixture(scope="module")
-def model(tokenizer):
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(7)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=256,
-        initializer_range=0.4,  # large, so that answers differ from row to row
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return Qwen3ForCausalLM(config)
-
-
-@pytest.fixture
-def job(tmp_path):
-    """Return what makes a spec and rows for a metric: ``job(metric, rows) -> (spec, rows_path, samples_path)``."""
-
-    def make(metric, rows, **settings):
-        card = TaskCard(name="tiny", sources={"s": Source(path="s.jsonl")}, dev=Source(path="d"), test=Source(path="t"),
-                        metric=metric)  # fmt: skip
-        write_record(tmp_path / "card.json", card)
-        lines = [
-            {"row_id": f"dev:{i}", "prompt": prompt, "answer": answer, "source": "dev"}
-            for i, (prompt, answer) in enumerate(rows)
-        ]
-        (tmp_path / "dev.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        spec = JobSpec(
-            kind="baseline", token="t", search="s", node=0, trial=1, attempt=1, attempt_dir=str(tmp_path),
-            task_card=str(tmp_path / "card.json"), base=ModelRef(name="tiny", path=str(tmp_path)),
-            cache_dir=str(tmp_path), evaluate=EvalSettings(**{"batch_size": 7, "bootstrap": 200} | settings),
-        )  # fmt: skip
-        return spec, tmp_path / "dev.jsonl", tmp_path / "samples.jsonl"
-
-    return make
-
-
-def generate(model, tokenizer, text, new_tokens):
-    """Return the tokens of the model's own greedy answer to one text."""
-    import torch
-
-    ids = tokenizer(text, return_tensors="pt")["input_ids"]
-    model.eval()
-    with torch.no_grad():
-        out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=new_tokens)
-    return out[0][ids.shape[1] :].tolist()
-
-
-def ask(model, tokenizer, text, new_tokens, stop):
-    """Return the model's own greedy answer to one text, cut at the stop strings."""
-    answer = tokenizer.decode(generate(model, tokenizer, text, new_tokens), skip_special_tokens=True)
-    for one in stop:
-        answer = answer.split(one)[0]
-    return answer
-
-
-def prompts(count):
-    return [f"what is {i * 7919 % 1000} and {'x' * (i % 13)} {i}? answer:" for i in range(count)]
 
 
 def test_answers_in_batches_equal_the_models_own_one_by_one(model, tokenizer, job):
