@@ -146,8 +146,10 @@ def _rows(data: DataRecipe, source_rows: dict[str, int]) -> Iterator[str]:
             have = source_rows.get(step.source, 0)
             rows += min(have, step.limit) if step.limit is not None else have
         elif isinstance(step, Mix):
-            usable = sum(source_rows.get(name, 0) for name, weight in step.weights.items() if weight > 0)
-            rows = step.total or min(rows, usable)
+            names = [name for name, weight in step.weights.items() if weight > 0] or sorted(source_rows)
+            caps = step.caps or {}
+            usable = sum(min(source_rows.get(name, 0), caps.get(name, rows)) for name in names)
+            rows = step.total if step.total and step.repeat else min(rows, usable, step.total or rows)
         elif isinstance(step, Sample):
             rows = min(rows, step.n) if step.n is not None else int(rows * (step.fraction or 1.0))
         elif isinstance(step, Python) and step.mode == "map":
@@ -179,6 +181,8 @@ def _training(train: TrainConfig, view: TreeView) -> Iterator[str]:
         yield f"max_seq_len {train.max_seq_len} is above {LONGEST}"
     if train.micro_batch_size is not None and train.micro_batch_size > train.batch_size:
         yield f"micro_batch_size {train.micro_batch_size} is above batch_size {train.batch_size}"
+    if train.quantization != "none" and train.method == "full":
+        yield f"quantization {train.quantization} is for method lora: 4-bit weights cannot be trained themselves"
     longest = sum(sources_of(view).rows.values()) * train.epochs
     if longest < 1:
         yield f"{train.epochs:g} epochs of {sum(sources_of(view).rows.values())} rows are less than one row"

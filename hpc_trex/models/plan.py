@@ -11,6 +11,12 @@ from hpc_trex.models.operators import Load, Mix, Step, identity
 
 MAX_TRIALS = 5
 
+#: Fields of TrainConfig that say how the numbers are computed.
+_HOW = {"attention", "loss"}
+#: Fields that came after the first searches, with the value at which an identity does not name them.
+_LATER: dict[str, object] = {"quantization": "none"}
+_LATER_LORA: dict[str, object] = {"use_dora": False, "use_rslora": False}
+
 
 class DataRecipe(Record):
     """Ordered operators that make the training set of a round (DESIGN section 2)."""
@@ -32,7 +38,7 @@ class DataRecipe(Record):
         """Return the same recipe in normal form: mix weights add up to 1, so equal recipes have equal digests."""
         steps: list[Step] = []
         for step in self.steps:
-            if isinstance(step, Mix):
+            if isinstance(step, Mix) and step.weights:
                 total = sum(step.weights.values())
                 weights = {name: weight / total for name, weight in sorted(step.weights.items())}
                 steps.append(step.model_copy(update={"weights": weights}))
@@ -49,6 +55,10 @@ class LoraSettings(Record):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     targets: tuple[str, ...] = ("all-linear",)
     """Module names, or ``all-linear``."""
+    use_dora: bool = False
+    """Weights split into size and direction, the adapter learns the direction (DoRA, arXiv 2402.09353); slower."""
+    use_rslora: bool = False
+    """The adapter is scaled by alpha / sqrt(rank), not alpha / rank (rsLoRA, arXiv 2312.03732): for high ranks."""
 
 
 class TrainConfig(Record):
@@ -76,10 +86,28 @@ class TrainConfig(Record):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     gradient_checkpointing: bool = False
     attention: Literal["auto", "flash_attention_2", "sdpa", "eager"] = "auto"
+    quantization: Literal["none", "nf4"] = "none"
+    """``nf4``: the frozen base in 4 bits under the adapters (QLoRA, arXiv 2305.14314); needs a GPU and bitsandbytes."""
+    loss: Literal["auto", "plain", "chunked"] = "auto"
+    """How the cross entropy is computed, not what it is: ``chunked`` never holds the logits of a whole batch."""
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the numbers, as plain data: what a digest of the experiment is taken of.
+
+        How they are computed (attention, loss) is left out. A field that came after the first searches is left
+        out at its default, so that the identity of an older plan stays what it was.
+        """
+        plain = self.resolved().model_dump(mode="json", exclude=_HOW)
+        return _without(plain, _LATER) | {"lora": _without(plain["lora"], _LATER_LORA)}
 
     def resolved(self) -> TrainConfig:
         """Return the configuration without what has no effect: LoRA settings of a full training."""
         return self if self.method == "lora" else self.model_copy(update={"lora": LoraSettings()})
+
+
+def _without(fields: dict[str, object], defaults: dict[str, object]) -> dict[str, object]:
+    """Return the fields but those that have the value named in ``defaults``."""
+    return {name: value for name, value in fields.items() if name not in defaults or value != defaults[name]}
 
 
 class TrialPlan(Record):
@@ -116,7 +144,7 @@ def trial_identity(data: DataRecipe, trial: TrialPlan, *, base: str, task: str) 
     return digest(
         {
             "data": data.identity(),
-            "train": trial.train.resolved().model_dump(mode="json", exclude={"attention"}),
+            "train": trial.train.identity(),
             "mixture": mixture,
             "base": base,
             "task": task,

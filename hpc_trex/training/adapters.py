@@ -24,6 +24,8 @@ def add_lora(model: Any, settings: LoraSettings) -> Any:
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=targets,
+        use_dora=settings.use_dora,
+        use_rslora=settings.use_rslora,
     )
     return get_peft_model(model, config)
 

@@ -22,6 +22,8 @@ class Batch(NamedTuple):
     """(B, T): the token that each place must predict, already shifted; ``IGNORED`` where there is none."""
     tokens: int
     """Tokens that are no padding."""
+    places: int
+    """B times T."""
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -85,7 +87,7 @@ def _tensors(
         inputs["attention_mask"] = (segment > 0).long()
     elif layout == "packed":
         inputs["attention_mask"] = block_mask(segment, additive=additive)
-    return Batch(inputs, labels, int((segment > 0).sum()))
+    return Batch(inputs, labels, int((segment > 0).sum()), segment.numel())
 
 
 def block_mask(segment: torch.Tensor, *, additive: bool = False) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from hpc_trex.errors import JobFailure
 from hpc_trex.models import FailureClass, ModelRef
 from hpc_trex.training.attention import FLASH, Attention, choose, this_machine
+from hpc_trex.training.quantize import quantized_loading
 
 
 class Loaded(NamedTuple):
@@ -19,23 +20,26 @@ class Loaded(NamedTuple):
     """It computes in bf16."""
 
 
-def load_model(ref: ModelRef, *, attention: str, precision: str, master_weights: bool = False) -> Loaded:
+def load_model(
+    ref: ModelRef, *, attention: str, precision: str, master_weights: bool = False, quantization: str = "none"
+) -> Loaded:
     """Load a model, with its adapter where it has one, onto this process's GPU or the CPU.
 
     ``precision`` ``auto`` is bf16 on GPUs that have it and fp32 elsewhere. With ``master_weights`` the weights stay
     fp32 and only the computing is bf16 (autocast): what a full training needs, since bf16 weights lose small updates.
-    Raises :class:`JobFailure` (CONFIG) for a folder that is no model.
+    Raises :class:`JobFailure` (CONFIG) for a folder that is no model, and for a quantization that is not possible here.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     half = use_half(precision)
     chosen = choose(attention, this_machine(half=half))
+    more = {} if quantization == "none" else quantized_loading(half)
     # flash-attention has no fp32 kernel; transformers refuses it for a model that is loaded so.
     dtype = torch.bfloat16 if half and not (master_weights and chosen.name != FLASH) else torch.float32
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            ref.path, dtype=dtype, attn_implementation=chosen.name, local_files_only=True
+            ref.path, dtype=dtype, attn_implementation=chosen.name, local_files_only=True, **more
         )
     except (OSError, ValueError, KeyError) as error:
         raise _bad_folder(ref, error) from error
@@ -43,7 +47,7 @@ def load_model(ref: ModelRef, *, attention: str, precision: str, master_weights:
         model = model.float()
     if ref.adapter:
         model = _with_adapter(model, ref)
-    return Loaded(model.to(device()), chosen, half)
+    return Loaded(model if more else model.to(device()), chosen, half)
 
 
 def use_half(precision: str) -> bool:

@@ -19,6 +19,7 @@ from hpc_trex.training.checkpoint import load_checkpoint, save_checkpoint
 from hpc_trex.training.curve import Curve
 from hpc_trex.training.data import IGNORED, Sample, Stream
 from hpc_trex.training.health import LossWatch
+from hpc_trex.training.losses import LossModel, loss_model
 from hpc_trex.training.progress import Checkpoint, Progress
 from hpc_trex.training.say import say
 from hpc_trex.training.schedule import Sizes, learning_rate
@@ -51,6 +52,8 @@ class Trained(NamedTuple):
 
     progress: Progress
     tokens_per_second: float | None
+    padding_share: float | None
+    """The part of the places that went through the model and held no token, since this loop began."""
 
 
 class Loop:
@@ -65,12 +68,14 @@ class Loop:
         optimizer = make_optimizer(model, plan.config)
         if resume:
             load_checkpoint(resume, model, optimizer)
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.losses = loss_model(model, plan.config.loss)
+        self.model, self.optimizer = accelerator.prepare(self.losses, optimizer)
         before = resume.progress if resume else Progress(step=0)
         self.step = self.first_step = before.step
         self.tokens = self._tokens_before = before.tokens
         self.curve = Curve(plan.total, points=before.curve, window=before.window)
         self.watch = LossWatch(plan.vocabulary, first=before.first_loss, recent=before.recent)
+        self._places = 0
         self._began = self._saved = time.monotonic()
         self._logged = float("-inf")
 
@@ -84,7 +89,7 @@ class Loop:
                 self._leave()
             if self.plan.checkpoints and time.monotonic() - self._saved >= self.plan.checkpoint_seconds:
                 self.save()
-        return Trained(self.progress(), self._speed())
+        return Trained(self.progress(), self._speed(), self._padding())
 
     def _one_step(self) -> tuple[float, bool]:
         """Do one optimizer step; return its loss and whether any rank was asked to stop."""
@@ -98,7 +103,7 @@ class Loop:
         lr = learning_rate(plan.config, self.step, plan.total)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        report = torch.zeros(3, dtype=torch.float64, device=self.accelerator.device)
+        report = torch.zeros(4, dtype=torch.float64, device=self.accelerator.device)
         for batch, sync in self._micro_batches(members):
             with contextlib.nullcontext() if sync else self.accelerator.no_sync(self.model):
                 loss = self._loss(batch) / max(1, answer_tokens)
@@ -106,30 +111,38 @@ class Loop:
                 self.accelerator.backward(loss * self.sizes.world)
             report[0] += loss.detach()
             report[1] += batch.tokens
+            report[3] += batch.places
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), plan.config.grad_clip)
         report[2] = float(self.beat.stop.asked())
-        loss_sum, tokens, stop = self.accelerator.reduce(report, reduction="sum").tolist()
+        loss_sum, tokens, stop, places = self.accelerator.reduce(report, reduction="sum").tolist()
         self.watch.see(self.step + 1, loss_sum, float(norm))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.tokens += int(tokens)
+        self._places += int(places)
         self.curve.add(self.step, loss_sum, lr, self.tokens)
         return loss_sum, stop > 0
 
     def _micro_batches(self, members: list[int]) -> Iterator[tuple[Batch, bool]]:
-        """Yield this rank's micro-batches and whether gradients are exchanged after it (after the last)."""
+        """Yield this rank's micro-batches and whether gradients are exchanged after it (after the last).
+
+        Padded samples are dealt out by falling length: equal lengths share a micro-batch, the ranks share the work, and
+        the order of the training, which counts by steps, stays what it was.
+        """
+        if self.plan.layout == "padded":
+            members = sorted(members, key=lambda index: -len(self.plan.samples[index].ids))
         parts = self.sizes.micro_batches(members)
         for number, part in enumerate(parts, start=1):
             # A rank that has run out of samples still takes part in the exchange, with a loss of 0.
             samples = [self.plan.samples[index] for index in part or members[:1]]
             batch = make_batch(samples, self.plan.layout, pad_id=self.plan.pad_id, additive=self.plan.additive_mask)
             if not part:
-                batch = batch._replace(labels=batch.labels.fill_(IGNORED), tokens=0)
+                batch = batch._replace(labels=batch.labels.fill_(IGNORED), tokens=0, places=0)
             yield batch, number == len(parts)
 
     def _loss(self, batch: Batch) -> Any:
-        return summed_loss(self.model, batch, self.accelerator.device)
+        return self.model(*counted(batch, self.accelerator.device))
 
     def progress(self) -> Progress:
         """Return all of the state that is not tensors."""
@@ -166,6 +179,10 @@ class Loop:
             (self.tokens - self._tokens_before) / seconds if seconds > 0 and self.tokens > self._tokens_before else None
         )
 
+    def _padding(self) -> float | None:
+        """Return the share of padding since this loop began."""
+        return 1 - (self.tokens - self._tokens_before) / self._places if self._places else None
+
     def _heartbeat(self, loss: float | None) -> Heartbeat:
         done = self.step - self.first_step
         each = (time.monotonic() - self._began) / done if done else None
@@ -176,6 +193,7 @@ class Loop:
                 "total_steps": self.plan.total,
                 "loss": loss,
                 "tokens_per_second": self._speed(),
+                "padding_share": self._padding(),
                 "eta_seconds": each * (self.plan.total - self.step) if each else None,
             }
         )
@@ -189,19 +207,16 @@ class Loop:
             say(f"step {self.step}/{self.plan.total} loss {loss:.4f} {self._speed() or 0:.0f} tokens/s")
 
 
-def summed_loss(model: Any, batch: Batch, device: Any) -> Any:
-    """Return the cross-entropy summed over the batch's answer tokens, in fp32 (a scalar tensor)."""
-    import torch
-
+def counted(batch: Batch, device: Any) -> tuple[dict[str, Any], Any, Any]:
+    """Return the arguments of :class:`LossModel`: inputs, the flat indices of the places that carry loss, their targets."""
+    labels = batch.labels.flatten()
+    # Found on the CPU: on a GPU the number of places would have to be waited for.
+    places = (labels != IGNORED).nonzero().squeeze(1)
     inputs = {name: value.to(device) for name, value in batch.inputs.items()}
-    labels = batch.labels.to(device)
-    logits = model(**inputs, use_cache=False).logits
-    # Only the places that carry loss are widened to fp32: with a large vocabulary the logits are most of the memory.
-    counted = labels != IGNORED
-    return torch.nn.functional.cross_entropy(logits[counted].float(), labels[counted], reduction="sum")
+    return inputs, places.to(device), labels[places].to(device)
 
 
-def mean_loss(model: Any, samples: list[Sample], plan: Plan, device: Any, beat: Beat) -> float:
+def mean_loss(model: LossModel, samples: list[Sample], plan: Plan, device: Any, beat: Beat) -> float:
     """Return the mean loss per answer token over samples that are not trained on."""
     import torch
 
@@ -213,7 +228,7 @@ def mean_loss(model: Any, samples: list[Sample], plan: Plan, device: Any, beat: 
             batch = make_batch(
                 samples[start : start + size], plan.layout, pad_id=plan.pad_id, additive=plan.additive_mask
             )
-            total += float(summed_loss(model, batch, device))
+            total += float(model(*counted(batch, device)))
             beat(Heartbeat(phase="evaluating", message="loss of the held-out rows"))
     model.train(was_training)
     return total / max(1, sum(sample.answer_tokens for sample in samples))
@@ -232,5 +247,6 @@ def make_optimizer(model: Any, config: TrainConfig) -> Any:
         [group for group in groups if group["params"]],
         lr=config.learning_rate,
         betas=(0.9, config.adam_beta2),
-        fused=all(value.is_cuda for value in weights) or None,
+        # One kernel for a whole weight; MPS and others have none.
+        fused=all(value.device.type in ("cuda", "cpu") for value in weights) or None,
     )

@@ -21,6 +21,7 @@ from hpc_trex.training.load import Loaded, load_model, load_tokenizer
 from hpc_trex.training.loop import Loop, Plan, Trained, mean_loss
 from hpc_trex.training.packing import packing_is_exact
 from hpc_trex.training.progress import Checkpoint, newest_checkpoint
+from hpc_trex.training.quantize import ready_for_adapters
 from hpc_trex.training.say import say
 from hpc_trex.training.schedule import total_steps
 from hpc_trex.training.speed import model_flops_utilisation
@@ -78,6 +79,8 @@ def train(spec: JobSpec, beat: Beat) -> TrainedModel:
     trained = loop.run()
     accelerator.wait_for_everyone()
     world = accelerator.num_processes
+    # The evaluation computes in the precision of the training: the loop has seen to it for its own steps only.
+    accelerator.prepare_model(loaded.model, evaluation_mode=True)
     accelerator.end_training()
     ref = spec.base
     if beat.rank == 0:
@@ -86,7 +89,7 @@ def train(spec: JobSpec, beat: Beat) -> TrainedModel:
         mark_finished(paths.checkpoints, trained.progress, ref)
     extra = _extra(trained, rows)
     if rows.holdout and beat.rank == 0:
-        extra["holdout_loss"] = mean_loss(loaded.model, rows.holdout, plan, accelerator.device, beat)
+        extra["holdout_loss"] = mean_loss(loop.losses, rows.holdout, plan, accelerator.device, beat)
     figures = _figures(trained, loaded, world) | {"resumed_from_step": resume.step if resume else 0}
     return TrainedModel(loaded.model, tokenizer, ref, extra, {"data": rows.digest}, figures, rows.style)
 
@@ -122,10 +125,10 @@ def _read_set(spec: JobSpec, config: TrainConfig, tokenizer: Any) -> _Set:
 
 def _identity(spec: JobSpec, config: TrainConfig, data_digest: str) -> str:
     """Return what a checkpoint must share to be resumed from: all that decides the numbers, not how they are computed."""
-    how = {"micro_batch_size", "attention", "gradient_checkpointing", "packing"}
+    how = {"micro_batch_size", "gradient_checkpointing", "packing"}
     return digest(
         {
-            "train": config.resolved().model_dump(mode="json", exclude=how),
+            "train": {name: value for name, value in config.identity().items() if name not in how},
             "base": [spec.base.path, spec.base.adapter],
             "data": data_digest,
             "mixture": spec.mixture,
@@ -145,9 +148,23 @@ def _load(spec: JobSpec, config: TrainConfig) -> Loaded:
             failure=FailureClass.CONFIG,
             hint="use method = full",
         )
-    loaded = load_model(spec.base, attention=config.attention, precision=config.precision, master_weights=full)
+    if full and config.quantization != "none":
+        raise JobFailure(
+            f"quantization = {config.quantization} is for adapters: 4-bit weights cannot be trained themselves",
+            failure=FailureClass.CONFIG,
+            hint="use method = lora, or quantization = none",
+        )
+    loaded = load_model(
+        spec.base,
+        attention=config.attention,
+        precision=config.precision,
+        master_weights=full,
+        quantization=config.quantization,
+    )
     # peft freezes the base under an adapter; merged, all of it is to be trained again.
     model = loaded.model.merge_and_unload().requires_grad_(True) if spec.base.adapter else loaded.model
+    if config.quantization != "none":
+        model = ready_for_adapters(model)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     # New adapters begin with random weights: the seed decides them.
@@ -214,7 +231,7 @@ def _already_trained(resume: Checkpoint, config: TrainConfig, tokenizer: Any, ro
     assert ref is not None
     say(f"the training was finished at step {resume.step}; the model is in {ref.adapter or ref.path}")
     loaded = load_model(ref, attention=config.attention, precision=config.precision)
-    trained = Trained(resume.progress, None)
+    trained = Trained(resume.progress, None, None)
     figures = _figures(trained, loaded, 1) | {"resumed_from_step": resume.step}
     return TrainedModel(loaded.model, tokenizer, ref, _extra(trained, rows), {"data": rows.digest}, figures, rows.style)
 
@@ -238,6 +255,7 @@ def _figures(trained: Trained, loaded: Loaded, world: int) -> dict[str, Any]:
         "steps": trained.progress.step,
         "tokens": trained.progress.tokens,
         "tokens_per_second": trained.tokens_per_second,
+        "padding_share": trained.padding_share,
         "attention": loaded.attention.shown,
         "world_size": world,
         "peak_memory_gb": round(peak, 3),

@@ -99,7 +99,13 @@ def losses(trained: Any) -> list[float]:
 LORA = {"method": "lora", "lora": {"rank": 4, "dropout": 0.2}}
 
 
-@pytest.mark.parametrize("train", [{"method": "full"}, LORA], ids=["full", "lora with dropout"])
+DORA = {"method": "lora", "lora": {"rank": 4, "use_dora": True, "use_rslora": True}}
+PLAIN = {"method": "full", "loss": "plain", "packing": False}
+
+
+@pytest.mark.parametrize(
+    "train", [{"method": "full"}, LORA, DORA, PLAIN], ids=["full", "lora with dropout", "dora, rslora", "plain loss"]
+)
 def test_resumed_run_equals_the_uninterrupted_one_bit_by_bit(
     tmp_path: Path, base: dict[str, str], rows: str, train: dict[str, Any]
 ) -> None:
@@ -217,14 +223,15 @@ def test_packed_loss_and_gradient_equal_the_unpacked_ones(base: dict[str, str], 
     import torch
 
     from hpc_trex.training.batches import make_batch
-    from hpc_trex.training.loop import summed_loss
+    from hpc_trex.training.loop import counted
+    from hpc_trex.training.losses import LossModel
 
     model = load(base, attention)
     seen = {}
     for layout in ("padded", "packed"):
         batch = make_batch(SAMPLES, layout, pad_id=0, additive=attention == "eager")
         model.zero_grad()
-        loss = summed_loss(model, batch, torch.device("cpu"))
+        loss = LossModel(model, None)(*counted(batch, torch.device("cpu")))
         loss.backward()
         seen[layout] = (batch, loss.item(), [value.grad.clone() for value in model.parameters()])
     assert seen["packed"][0].inputs["input_ids"].shape == (3, 7)
