@@ -26,7 +26,7 @@ from tests.program import trex, wait_until
 from tests.serving import files_with, scripted, serving_profile, serving_search, tiny_chat_model
 
 pytestmark = pytest.mark.cluster
-PATIENCE = 90.0
+PATIENCE = 240.0
 
 
 def queue(paths: SearchPaths) -> list[str]:
@@ -63,7 +63,7 @@ def test_transformers_serve_as_a_job_is_asked_once_and_nothing_is_left_in_the_qu
         settings = address(controller)
         assert queue(paths) == [f"{controller.store.config.uid}-serve-1"]
         with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(f"{settings.base_url}/models", timeout=10)
+            urllib.request.urlopen(f"{settings.base_url}/models", timeout=PATIENCE)
         client = LlmClient(settings, Ledger(paths.llm), key=served_key(paths), pace=Pace(tries=1))
         with pytest.raises(LlmBadAnswer, match="after one repair turn"):
             client.ask(question(), Direction, settings=settings)
@@ -101,7 +101,7 @@ def test_a_person_who_cancels_the_server_is_given_no_other(testcluster, tmp_path
         with pytest.raises(LlmUnavailable, match="cancelled outside"):
             server.settings()
         assert server.lost()
-    assert not queue(paths)
+    wait_until(lambda: not queue(paths), seconds=PATIENCE, what="an empty queue")
 
 
 def test_a_controller_that_dies_at_every_boundary_starts_one_server_and_ends_it(testcluster, tmp_path):

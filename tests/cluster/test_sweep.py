@@ -85,9 +85,8 @@ def test_a_sweep_is_one_array_cut_under_the_cap(testcluster, tmp_path, home):
 
 def test_resume_submits_only_what_is_not_done_and_goes_on_where_it_was_cut_off(testcluster, tmp_path, home):
     """One element is warned by Slurm, one killed, one cancelled by its user; one is left in peace."""
-    starts = tmp_path / "starts"
-    slow = {"TREX_NOOP_SECONDS": "600", "TREX_NOOP_AGAIN": "0", "TREX_NOOP_STARTS": str(starts)}
-    paths = launch(tmp_path, profiles(tmp_path, environment=slow), "--seeds=0-3")
+    starts, gate = tmp_path / "starts", tmp_path / "gate"
+    paths = launch(tmp_path, profiles(tmp_path, starts=starts, until=gate), "--seeds=0-3")
     claim = "search/nodes/0001/trials/1/attempts/1/started.json"
     for number in range(4):
         wait_until(
@@ -103,6 +102,7 @@ def test_resume_submits_only_what_is_not_done_and_goes_on_where_it_was_cut_off(t
     assert "2 element(s) would be submitted: 0-1" in trex("sweep", "resume", "--dry-run").stdout
     assert "2 element(s) submitted" in trex("sweep", "resume").stdout
     trex("sweep", "cancel", "--only", 3)
+    gate.touch()
     done = trex("sweep", "wait", timeout=300, code=103)
     assert " 2/4 " in done.stdout
     for number in (0, 1):

@@ -21,6 +21,7 @@ from hpc_trex.slurm.local_backend import LocalScheduler
 from hpc_trex.slurm.scheduler import JobRef, JobRequest, JobState, JobStatus, SubmitRefused, SubmitUnavailable
 
 pytestmark = pytest.mark.local
+PATIENCE = 60.0
 
 SMALL = Resources()
 
@@ -59,7 +60,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., JobRequest]]:
             psutil.Process(pid).kill()
 
 
-def wait_for(scheduler: LocalScheduler, job: JobRef, state: JobState, seconds: float = 15) -> JobStatus:
+def wait_for(scheduler: LocalScheduler, job: JobRef, state: JobState, seconds: float = PATIENCE) -> JobStatus:
     limit = time.monotonic() + seconds
     while True:
         status = scheduler.poll([job])[job.token]
@@ -94,7 +95,7 @@ def test_a_killed_job_says_by_which_signal_and_a_good_one_completed(local, make)
 
 def test_a_job_outlives_its_controller_and_another_takes_it_over(local, make, program, tmp_path):
     """The first controller is killed between the start of the process and the note of its id."""
-    request = make("import time; time.sleep(60)")
+    request = make("import time; time.sleep(3600)")
     controller = (
         "import os, sys\nfrom pathlib import Path\n"
         "from hpc_trex.models import *\nfrom hpc_trex.slurm.local_backend import *\n"
@@ -120,16 +121,16 @@ def test_cancel_ends_the_whole_family_even_those_that_ignore_term_and_have_left_
         "import signal, subprocess, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; "
-        "signal.signal(15, signal.SIG_IGN); time.sleep(99)'], start_new_session=True)\n"
-        "print(child.pid, flush=True)\ntime.sleep(99)"
+        "signal.signal(15, signal.SIG_IGN); time.sleep(3600)'], start_new_session=True)\n"
+        "print(child.pid, flush=True)\ntime.sleep(3600)"
     )
     job = ref(request, local.submit(request))
     child = wait_for_line(request)
     begun = time.monotonic()
     local.cancel([job, ref(make("pass"))])
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < PATIENCE, "it waited for those that would sleep for an hour"
     assert wait_for(local, job, JobState.ENDED).reason == "FAILED 0:9"
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + PATIENCE
     while processes.read(child) is not None:
         assert time.monotonic() < limit, "the child lives on"
         time.sleep(0.02)
@@ -137,7 +138,7 @@ def test_cancel_ends_the_whole_family_even_those_that_ignore_term_and_have_left_
 
 def wait_for_line(request: JobRequest) -> int:
     """Wait until the job has printed a number."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + PATIENCE
     while not (text := AttemptPaths(request.directory).stdout.read_text()).strip():
         assert time.monotonic() < limit, "no line"
         time.sleep(0.02)
@@ -150,13 +151,13 @@ def test_what_a_dead_job_leaves_running_is_ended(local, make):
         "import os, subprocess, time\n"
         "if os.environ.get('ROLE') != 'worker':\n"
         "    child = subprocess.Popen([sys.executable, *sys.argv], env=os.environ | {'ROLE': 'worker'})\n"
-        "    print(child.pid, flush=True)\ntime.sleep(99)"
+        "    print(child.pid, flush=True)\ntime.sleep(3600)"
     )
     job_id = local.submit(request)
     worker = wait_for_line(request)
     os.kill(int(job_id.split(":")[0]), 9)
     assert wait_for(local, ref(request, job_id), JobState.ENDED).reason == "FAILED 0:9"
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + PATIENCE
     while processes.read(worker) is not None:
         assert time.monotonic() < limit, "the worker lives on"
         time.sleep(0.02)
@@ -199,7 +200,7 @@ def test_gpus_are_never_given_twice_though_the_jobs_were_started_by_different_co
 
     two = Resources(gpus_per_node=2)
     first, second = (LocalScheduler(Profile(name="x"), command=[sys.executable, str(program)], ask=smi) for _ in "ab")
-    job = make("import time, os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); time.sleep(60)", two)
+    job = make("import time, os; print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True); time.sleep(3600)", two)
     first_ref = ref(job, first.submit(job))
     with pytest.raises(SubmitUnavailable):
         second.submit(make("pass", two))
@@ -220,7 +221,7 @@ def test_an_interpreter_that_is_missing_is_refused_with_the_key_to_correct(make)
 
 
 def test_a_poll_of_running_jobs_is_cheap(local, make):
-    requests = [make("import time; time.sleep(60)") for _ in range(5)]
+    requests = [make("import time; time.sleep(3600)") for _ in range(5)]
     jobs = [ref(request, local.submit(request)) for request in requests]
     begun = time.process_time()
     for _ in range(50):

@@ -30,7 +30,7 @@ from tests.program import trex, wait_until
 from tests.serving import command_lines, scripted, serving_profile, serving_search
 
 pytestmark = pytest.mark.local
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def search(tmp_path: Path) -> Iterator[Callable[..., SearchPaths]]:
 
     yield make
     mark = str(tmp_path / "served" / "server")
-    wait_until(lambda: not command_lines(mark), seconds=10, what="the end of the server's processes")
+    wait_until(lambda: not command_lines(mark), seconds=PATIENCE, what="the end of the server's processes")
 
 
 def served(controller: Controller) -> ServedModel:
@@ -104,9 +104,7 @@ def test_a_server_that_vanished_is_followed_by_another(search):
         with Store.read(paths) as store:
             pid = int(last_server(store).job_id.split(":")[0])
         os.kill(pid, signal.SIGKILL)
-        until = time.monotonic() + PATIENCE
-        while not served(controller).lost():
-            assert time.monotonic() < until
+        wait_until(served(controller).lost, seconds=PATIENCE, what="the loss to be seen")
         address(controller)
         assert number(paths) == 2
         served(controller).stop()
@@ -130,7 +128,7 @@ def test_a_question_over_which_the_server_dies_is_asked_of_the_next_one(search, 
 
 
 def test_a_server_that_runs_and_cannot_be_reached_pauses_the_search_after_a_while(search, monkeypatch):
-    monkeypatch.setattr("hpc_trex.controller.serving.SILENT_SECONDS", 0.5)
+    monkeypatch.setattr("hpc_trex.controller.serving.SILENT_SECONDS", 3600.0)
     paths = search()
     with Controller(paths) as controller:
         address(controller)
@@ -140,7 +138,7 @@ def test_a_server_that_runs_and_cannot_be_reached_pauses_the_search_after_a_whil
         file.write_text(json.dumps(record | {"port": 9}))  # as a firewall between login and compute nodes
         assert served(controller).lost()
         assert served(controller).settings() is None
-        time.sleep(0.6)
+        monkeypatch.setattr("hpc_trex.controller.serving.SILENT_SECONDS", 0.0)
         with pytest.raises(LlmUnavailable, match="cannot be reached from here"):
             served(controller).settings()
         file.write_text(json.dumps(record))
@@ -247,7 +245,7 @@ def job(tmp_path: Path) -> Callable[..., AttemptPaths]:
             "key_file": str(tmp_path / "key"),
             "asked_file": str(tmp_path / "asked"),
             "idle_seconds": 1.0,
-            "start_seconds": 20.0,
+            "start_seconds": PATIENCE,
             "resources": Resources(),
         }
         paths.spec.write_text(ServeSpec.model_validate(given | changes).model_dump_json())
@@ -258,7 +256,7 @@ def job(tmp_path: Path) -> Callable[..., AttemptPaths]:
 
 def run(paths: AttemptPaths) -> JobResult:
     subprocess.run(
-        [sys.executable, "-m", "hpc_trex.job", str(paths.spec)], check=False, timeout=60, capture_output=True
+        [sys.executable, "-m", "hpc_trex.job", str(paths.spec)], check=False, timeout=PATIENCE, capture_output=True
     )
     return JobResult.model_validate_json(paths.result.read_bytes())
 
@@ -271,7 +269,7 @@ def test_a_server_that_nobody_needs_ends_by_itself(job):
 
 def test_a_server_that_does_not_answer_in_time_is_given_up(job):
     result = run(
-        job(command=(sys.executable, "-c", "import time; time.sleep(60)"), start_seconds=1.0, idle_seconds=50.0)
+        job(command=(sys.executable, "-c", "import time; time.sleep(3600)"), start_seconds=1.0, idle_seconds=50.0)
     )
     assert (result.state, result.failure) == ("failed", "ENVIRONMENT")
     assert "did not answer within" in result.message
@@ -282,7 +280,7 @@ def test_warned_of_its_time_limit_the_job_leaves_its_place_to_another(job):
     child = subprocess.Popen([sys.executable, "-m", "hpc_trex.job", str(paths.spec)], stdout=subprocess.DEVNULL)
     wait_until((paths.root / "server.json").exists, seconds=PATIENCE, what="an answer")
     child.send_signal(signal.SIGUSR2)
-    assert child.wait(timeout=20) == 1
+    assert child.wait(timeout=PATIENCE) == 1
     assert JobResult.model_validate_json(paths.result.read_bytes()).failure == "TIMEOUT"
     double = subprocess.run([sys.executable, "-m", "hpc_trex.job", str(paths.spec)], check=False, capture_output=True)
     assert double.returncode == 0

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -23,6 +22,7 @@ from tests.noop.sweeps import maker
 from tests.program import assert_whole, wait_until
 
 pytestmark = pytest.mark.local
+PATIENCE = 240.0
 
 
 @pytest.fixture
@@ -146,15 +146,14 @@ def started(paths, number: int = 0, token: str = "t-1") -> subprocess.Popen[str]
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_an_element_that_must_make_way_tells_its_trainings_to_save_and_goes_on_in_the_next_job(make, number):
-    paths = make(inner={"seconds": 60, "environment": {"TREX_NOOP_SECONDS": "60", "TREX_NOOP_AGAIN": "0"}})
+    paths = make(inner={"environment": {"TREX_NOOP_SECONDS": "600", "TREX_NOOP_AGAIN": "0"}})
     process = started(paths)
     training = "search/nodes/0001/trials/1/attempts"
     try:
         claim = paths.element(0).root / training / "1" / "started.json"
-        wait_until(claim.exists, seconds=60, what="a training")
-        time.sleep(0.5)
+        wait_until(claim.exists, seconds=PATIENCE, what="a training")
         process.send_signal(number)
-        assert process.wait(timeout=60) == 75, process.stdout.read()
+        assert process.wait(timeout=PATIENCE) == 75, process.stdout.read()
     finally:
         process.kill()
     left = result(paths, 0)
@@ -172,7 +171,7 @@ def test_an_element_that_is_killed_leaves_nothing_half_and_the_next_job_takes_ov
     paths = make(inner={"environment": {"TREX_NOOP_SECONDS": "3"}})
     process = started(paths)
     claim = paths.element(0).root / "search/nodes/0001/trials/1/attempts/1/started.json"
-    wait_until(claim.exists, seconds=60, what="a training")
+    wait_until(claim.exists, seconds=PATIENCE, what="a training")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert result(paths, 0) is None
