@@ -7,9 +7,11 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Test processes side by side; each has a base model, a Slurm and folders of its own. WORKERS=0: all in one process.
-WORKERS ?= 2
-SPREAD := -n $(WORKERS) --dist worksteal
+# Test processes side by side, each with a Slurm and folders of its own; WORKERS=0: all in one process.
+# Trainings keep two cores busy, the others wait more than they compute.
+WORKERS = 2
+unit cluster: WORKERS = 3
+SPREAD = -n $(WORKERS) --dist worksteal
 # Two threads on two busy cores make generation 30 times slower than one (docs/performance.md).
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
