@@ -1,8 +1,6 @@
 """The rule-based reading of a finished round, shared by all Researchers without an LLM: a report, and insights.
 
-An insight is a claim about a move over the whole tree, not about one round. It is made when the move's mean gain is
-beyond two standard errors of a difference of two scores, and it carries ``kind = "move:NAME"``: a later insight of
-the same kind takes the place of the earlier one, so that a claim grows, weakens or is taken back with the evidence.
+What is claimed of moves: :mod:`.lessons`; why rows are wrong: :mod:`.attribution`; how they moved: :mod:`.movement`.
 """
 
 from __future__ import annotations
@@ -11,17 +9,15 @@ from collections.abc import Iterable
 
 from hpc_trex.agents.bad_cases import FORM_FLAGS
 from hpc_trex.agents.case_lines import case_lines
-from hpc_trex.agents.evidence import Gain, beats_noise, gains, move_names
+from hpc_trex.agents.evidence import Gain, gains
+from hpc_trex.agents.lessons import insights, verdict
 from hpc_trex.agents.movement import case_report, outcomes
 from hpc_trex.agents.moves import Playbook
 from hpc_trex.agents.protocol import Diagnosis, Sample
 from hpc_trex.agents.repair import failure_of, symptoms
 from hpc_trex.agents.tree_facts import Facts, best_trial
-from hpc_trex.models import Insight, NodeView, TrialState
+from hpc_trex.models import NodeView, TrialState
 from hpc_trex.models.cases import CaseReport
-
-#: Standard errors that a gain must have before it is claimed.
-TO_CLAIM = 2.0
 
 #: Rates of the answers' form, as the evaluation names them.
 RATES = FORM_FLAGS
@@ -43,7 +39,7 @@ def diagnose(
         if cases is None and rows:
             cases = case_report(task, node, this.best_trial or 0, outcomes(rows, task), "")
         lines += [*case_lines(cases, rows, task.metric.labels), *_rate_lines(facts, this)]
-    claims = [] if "insights" in without else insights(facts, book, observed, node)
+    claims = [] if "insights" in without else insights(facts, book)
     return Diagnosis("\n".join(lines), claims)
 
 
@@ -61,13 +57,6 @@ def _result_lines(facts: Facts, node: NodeView) -> list[str]:
         gain = facts.sign * (node.score - parent.score)
         lines.append(f"Against its parent, node {parent.id}: {gain:+.3f}, {verdict(gain, 1, facts.noise)}.")
     return lines
-
-
-def verdict(gain: float, count: int, noise: float) -> str:
-    """Return in words what a gain is worth against the noise."""
-    if beats_noise(abs(gain), count, noise, errors=TO_CLAIM):
-        return "a clear gain" if gain > 0 else "a clear loss"
-    return f"within the noise (two standard errors are {TO_CLAIM * noise * (2 / count) ** 0.5:.3f})"
 
 
 def _trial_lines(node: NodeView) -> list[str]:
@@ -111,56 +100,3 @@ def _rate_lines(facts: Facts, node: NodeView) -> list[str]:
     if "train_loss" in now and "holdout_loss" in now:
         lines.append(f"Loss: {now['train_loss']:.3f} on training rows, {now['holdout_loss']:.3f} on held-out rows.")
     return lines + [f"Symptom {name}: {seen}." for name, seen in sorted(symptoms(node).items())]
-
-
-def insights(facts: Facts, book: Playbook, observed: list[Gain], node: int) -> list[Insight]:
-    """Return what is now known of the moves that this round bears on, from all rounds together."""
-    this = facts.nodes[node]
-    concerned = {gain.move for gain in observed if gain.node == node}
-    if this.plan is not None:
-        concerned |= {name for name in move_names(this.plan.move) if name in book.moves}
-    found = []
-    for name in sorted(concerned):
-        own = [gain for gain in observed if gain.move == name]
-        insight = _claim(name, own, facts.noise) if own else None
-        if insight is not None:
-            found.append(insight)
-    return found
-
-
-def _claim(name: str, own: list[Gain], noise: float) -> Insight | None:
-    """Return the claim about one move: it fails, helps, hurts, or depends; None while all lies within the noise.
-
-    A contradiction is a clear gain at one place and a clear loss at another: then no mean is claimed.
-    """
-    kind = f"move:{name}"
-    failed = sorted({gain.node for gain in own if gain.failed})
-    scored = [gain for gain in own if not gain.failed]
-    nodes = tuple(sorted({gain.node for gain in own}))
-    if failed and len(failed) >= len(scored):
-        return Insight(text=f"{name} made the training fail ({_nodes(failed)})", nodes=nodes, kind=kind)
-    helped = [gain for gain in scored if beats_noise(gain.gain, 1, noise, errors=TO_CLAIM)]
-    hurt = [gain for gain in scored if beats_noise(-gain.gain, 1, noise, errors=TO_CLAIM)]
-    if helped and hurt:
-        text = (
-            f"{name} depends on what stands around it: {_mean(helped):+.3f} ({_nodes(g.node for g in helped)}), "
-            f"but {_mean(hurt):+.3f} ({_nodes(g.node for g in hurt)})"
-        )
-        return Insight(text=text, nodes=nodes, kind=kind)
-    mean = _mean(scored)
-    if beats_noise(abs(mean), len(scored), noise, errors=TO_CLAIM):
-        word = "gained" if mean > 0 else "lost"
-        return Insight(text=f"{name} {word} {mean:+.3f} ({_nodes(g.node for g in scored)})", nodes=nodes, kind=kind)
-    if len(scored) > 1:
-        text = f"{name} makes no clear difference: {mean:+.3f} in {len(scored)} pairs ({_nodes(nodes)})"
-        return Insight(text=text, nodes=nodes, kind=kind)
-    return None
-
-
-def _mean(found: list[Gain]) -> float:
-    return sum(gain.gain for gain in found) / len(found)
-
-
-def _nodes(ids: Iterable[int]) -> str:
-    unique = sorted(set(ids))
-    return f"node{'s' if len(unique) > 1 else ''} {', '.join(map(str, unique))}"

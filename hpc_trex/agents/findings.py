@@ -11,8 +11,8 @@ from math import fsum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpc_trex.agents.diagnosis import TO_CLAIM
 from hpc_trex.agents.evidence import Gain, beats_noise, gains
+from hpc_trex.agents.lessons import MOVE, TO_CLAIM
 from hpc_trex.agents.moves import Playbook, load_playbook
 from hpc_trex.agents.tree_facts import Facts, read_tree
 from hpc_trex.errors import EnvironmentProblem
@@ -27,8 +27,6 @@ from hpc_trex.tree.store import Store
 if TYPE_CHECKING:
     from hpc_trex.agents.protocol import TreeView
     from hpc_trex.models import SearchConfig
-
-MOVE = "move:"
 
 
 def remembered(store: Store, view: TreeView, book: Playbook | None = None) -> Remembered:

@@ -15,13 +15,14 @@ from hpc_trex.agents.combine import combine, combined
 from hpc_trex.agents.diagnosis import diagnose
 from hpc_trex.agents.evidence import gains, mutation_size
 from hpc_trex.agents.ideas import Idea, contrasts, to_plan
+from hpc_trex.agents.lessons import insights
 from hpc_trex.agents.moves import Move, Playbook, load_playbook
 from hpc_trex.agents.probes import next_probe
 from hpc_trex.agents.protocol import Diagnosis, NothingToPropose, Sample, TreeView
 from hpc_trex.agents.repair import remedies, repairs
 from hpc_trex.agents.reviewer import review
 from hpc_trex.agents.tree_facts import Facts, FactsReader, base_draft, draft_key, start_node
-from hpc_trex.models import RoundPlan
+from hpc_trex.models import Insight, RoundPlan
 from hpc_trex.models.cases import CaseReport
 
 
@@ -50,6 +51,12 @@ class PlaybookResearcher(AtOnce):
     ) -> Diagnosis:
         """Read a finished round: bad cases by group, comparison with the parent, lessons about the moves."""
         return diagnose(self._reader.read(view), node, samples, self.book, cases)
+
+    def claims(self, view: TreeView) -> list[Insight]:
+        """Return what is claimed of moves now and does not stand in the tree yet."""
+        if "insights" in view.config.researcher.without:
+            return []
+        return insights(self._reader.read(view), self.book)
 
     def _ideas(self, facts: Facts, parent: int, rng: random.Random) -> Iterator[Idea]:
         """Yield ideas in the order of the rules; the first acceptable one becomes the round."""

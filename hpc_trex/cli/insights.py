@@ -84,8 +84,10 @@ def said_lines(one: Said) -> list[str]:
     """Return one insight with its kind and rounds, and what took its place."""
     nodes = ", ".join(map(str, one.nodes)) or "none"
     mark = "" if one.fate == "stands" else f"{one.fate}: "
-    lines = [f"  {mark}{one.text}", f"      {one.kind or 'of no kind'}; rounds {nodes}; said by node {one.by}"]
-    return lines + ([f"      now: {one.instead}"] if one.fate == "taken back" else [])
+    facts = [one.kind or "of no kind", f"rounds {nodes}", f"said by node {one.by}"]
+    facts += [f"{one.weight:.1f} standard errors"] if one.measured else []
+    lines = [f"  {mark}{one.text}", f"      {'; '.join(facts)}"]
+    return lines + ([f"      because: {one.instead}"] if one.fate == "taken back" else [])
 
 
 def start_text(known: StartingKnowledge) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from hpc_trex.models.base import Record
@@ -108,6 +110,15 @@ class Insight(Record):
     text: str
     nodes: tuple[int, ...]
     kind: str = ""
+    """``move:NAME``: measured by rules; ``llm:WORD``: told by a language model."""
+    direction: Literal["", "helps", "hurts", "depends", "neutral", "withdrawn"] = ""
+    """What it claims of its kind; empty where that is not told. ``withdrawn``: no claim is made any more."""
+    effect: float | None = None
+    """Mean gain in points of the score, signed so that more is better."""
+    errors: float | None = None
+    """The same in standard errors of a difference: effect, pairs and noise in one figure."""
+    pairs: int | None = None
+    """Observations behind it."""
 
 
 class BestView(Record):

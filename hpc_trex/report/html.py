@@ -19,6 +19,7 @@ from hpc_trex.report.difference import number
 from hpc_trex.report.drawers import node_details
 from hpc_trex.report.source import ReportSource
 from hpc_trex.report.tree_view import best_node, tree_view
+from hpc_trex.tree.insights import by_weight
 
 __all__ = ["ReportSource", "render_report", "write_report"]
 
@@ -57,7 +58,7 @@ def render_report(search: SearchPaths, source: ReportSource) -> str:
         status=source.status,
         task=source.task,
         config=source.config,
-        insights=source.insights,
+        insights=by_weight(source.insights),
         heading=page.heading(source),
         comparison=page.comparison(source),
         budget=page.budget(source),

@@ -27,6 +27,7 @@ from hpc_trex.report.difference import describe_recipe
 from hpc_trex.report.gates import person_words
 from hpc_trex.report.look import PLAIN, Look, duration, number, signed
 from hpc_trex.report.spending import budget_words
+from hpc_trex.tree.insights import by_weight
 
 #: Levels of the tree that are indented; deeper ones show their depth as a number.
 DEEPEST = 12
@@ -104,6 +105,8 @@ def _outcome(node: NodeView, best: int | None, look: Look) -> str:
     state = look.state(node.state.value)
     if node.failure is not None and node.state is not NodeState.DONE:
         state += f" {node.failure.value}"
+    struck = sum(1 for trial in planned if trial.struck)
+    state += f" ({struck} struck)" if struck and not node.struck else ""
     mark = look.paint("  * best", "green", bold=True) if node.id == best and best != 0 else ""
     return f"{f'{done}/{len(planned)}':>6}  {state}{mark}"
 
@@ -209,9 +212,15 @@ def _job_line(attempt: AttemptView, look: Look) -> str:
 
 
 def node_text(
-    node: NodeView, attempts: Sequence[AttemptView], difference: Sequence[str] = (), look: Look = PLAIN
+    node: NodeView,
+    attempts: Sequence[AttemptView],
+    difference: Sequence[str] = (),
+    look: Look = PLAIN,
+    review: Sequence[str] = (),
 ) -> str:
-    """Return all that is known of one round: plan, recipe, what differs from its parent, trials, jobs, diagnosis."""
+    """Return all that is known of one round: plan, recipe, what differs from its parent, trials, jobs, what the Reviewer
+    found in its records, diagnosis.
+    """
     parent = "no parent" if node.parent is None else f"child of {node.parent}"
     lines = [f"node {node.id}  {look.state(node.state.value)}  {parent}, {node.visits} visits, {node.pending} pending"]
     lines.append(f"score      {number(node.score)}   reward {number(node.reward)}")
@@ -226,6 +235,7 @@ def node_text(
     lines += _block("changes", difference)
     lines += _block("trials", [_trial(trial, look) for trial in node.trials])
     lines += _block("jobs", [_attempt(attempt, look) for attempt in attempts])
+    lines += _block("review", review)
     lines += _block("diagnosis", node.report.splitlines())
     return "\n".join(lines)
 
@@ -251,7 +261,10 @@ def _trial(trial: TrialView, look: Look) -> str:
     label = trial.plan.label if trial.plan and trial.plan.label else trial.kind.value
     if trial.replicate_of is not None:
         label = f"repeat of {trial.replicate_of}, seed {trial.seed}"
-    words = [f"{trial.trial}  {look.state(trial.state.value)}  {number(trial.score)}  {label}"]
+    state = look.state("struck" if trial.struck else trial.state.value)
+    words = [f"{trial.trial}  {state}  {number(trial.score)}  {label}"]
+    if trial.struck:
+        words.append(f"claimed {number(trial.claimed)}")
     if trial.reused_from is not None:
         words.append(f"result of node {trial.reused_from[0]} trial {trial.reused_from[1]}")
     main = trial.result.scores.get("main") if trial.result else None
@@ -280,5 +293,5 @@ def final_text(
     """Return the last block of a launch; its last line is the path of the HTML report."""
     best = status.chosen or status.best
     tree = tree_text(nodes, best=best.node if best else None, higher=higher, look=look)
-    insights = [f"insight   {look.cut(insight.text, 10)}" for insight in status.insights[:5]]
+    insights = [f"insight   {look.cut(insight.text, 10)}" for insight in by_weight(status.insights)[:5]]
     return "\n".join([tree, "", status_text(status, look), *insights, "", str(report)])

@@ -8,7 +8,6 @@ grow with its depth. An event that does not fit the tree (an unknown node, a rou
 # ruff: noqa: ARG001 # all rules have one signature, so that one dispatcher can call them
 from __future__ import annotations
 
-import json
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from hpc_trex.models import JobKind, JobResult, NodeState, SearchState, TrialSta
 from hpc_trex.tree import events as ev
 from hpc_trex.tree.calls import record_call
 from hpc_trex.tree.gates import ask_gate, decide_gate, forgive
+from hpc_trex.tree.insights import put_insights
 from hpc_trex.tree.reopen import reopen_node, reopen_trial
 from hpc_trex.tree.review import claim_checked, node_restored, node_struck
 from hpc_trex.tree.review_events import ClaimChecked, NodeRestored, NodeStruck
@@ -310,12 +310,7 @@ def _node_diagnosed(event: ev.NodeDiagnosed, db: Database, line: ev.EventLine) -
     _change(
         db, "UPDATE nodes SET report = ? WHERE id = ?", [event.report, event.node], f"there is no node {event.node}"
     )
-    db.execute("DELETE FROM insights WHERE node = ?", [event.node])
-    for insight in event.insights:
-        db.execute(
-            "INSERT INTO insights (node, text, nodes, kind) VALUES (?, ?, ?, ?)",
-            [event.node, insight.text, json.dumps(insight.nodes), insight.kind],
-        )
+    put_insights(db, event.node, event.insights)
 
 
 @apply_event.register(ev.AgentCalled)

@@ -26,8 +26,7 @@ from hpc_trex.models import (
     TrialView,
 )
 from hpc_trex.tree.events import Chosen, TestScored
-from hpc_trex.tree.review import on_firm_ground, struck_nodes
-from hpc_trex.tree.rows import Row, attempt_view, insight, node_view, trial_view
+from hpc_trex.tree.rows import Row, attempt_view, node_view, trial_view
 from hpc_trex.tree.standing import Scale, Standing
 from hpc_trex.tree.views import Views
 
@@ -131,14 +130,10 @@ class TreeReads:
         return TestScored.model_validate_json(text) if text else None
 
     def insights(self) -> list[Insight]:
-        """Return the lessons as they stand now, oldest first: of each kind only the newest, which overrules the others.
+        """Return the lessons as they stand now, oldest first: merged, and without what later evidence says otherwise."""
+        from hpc_trex.tree.insights import standing
 
-        One that stands on a struck round stands no more, and the one before it does.
-        """
-        struck = struck_nodes(self)
-        rows = [row for row in self._rows("SELECT * FROM insights ORDER BY id") if not struck or _firm(row, struck)]
-        newest = {row["kind"]: row["id"] for row in rows}
-        return [insight(row) for row in rows if row["kind"] == "" or newest[row["kind"]] == row["id"]]
+        return standing(self)
 
     def undiagnosed(self) -> list[int]:
         """Return the rounds that are over, and that no Researcher has read yet."""
@@ -327,10 +322,6 @@ class TreeReads:
         from hpc_trex.tree.recipes import find_recipe
 
         return find_recipe(self, recipe_digest)
-
-
-def _firm(row: Row, struck: set[int]) -> bool:
-    return on_firm_ground(insight(row), row["node"], struck)
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -82,4 +82,12 @@ def node_view(row: Row, scale: Scale | None, children: Sequence[int], trials: Se
 
 def insight(row: Row) -> Insight:
     """Return one lesson."""
-    return Insight(text=row["text"], nodes=tuple(json.loads(row["nodes"])), kind=row["kind"])
+    return Insight(
+        text=row["text"],
+        nodes=tuple(json.loads(row["nodes"])),
+        kind=row["kind"],
+        direction=row["direction"],
+        effect=row["effect"],
+        errors=row["errors"],
+        pairs=row["pairs"],
+    )

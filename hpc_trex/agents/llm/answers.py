@@ -113,7 +113,11 @@ class Lesson(Record):
     nodes: tuple[int, ...] = Field(default=(), max_length=20)
     """The rounds that support it."""
     kind: Annotated[str, _cut(60)] = ""
-    """What it is about, in one or two words; a later lesson of the same kind takes its place."""
+    """What it is about, in one or two words; of a change that a move of the rules makes, the name of the move. Lessons of
+    one kind are held against each other.
+    """
+    direction: Literal["", "helps", "hurts", "depends", "neutral"] = ""
+    """What that does to the score; empty where the lesson is of another sort."""
 
 
 class DiagnosisAnswer(Record):
@@ -187,5 +191,7 @@ def to_insights(answer: DiagnosisAnswer, node: int, known: Collection[int]) -> l
     for lesson in answer.insights:
         nodes = tuple(sorted({one for one in lesson.nodes if one in known})) or (node,)
         kind = "-".join(lesson.kind.lower().removeprefix("llm:").split())
-        found.append(Insight(text=lesson.text, nodes=nodes, kind=f"llm:{kind}" if kind else ""))
+        found.append(
+            Insight(text=lesson.text, nodes=nodes, kind=f"llm:{kind}" if kind else "", direction=lesson.direction)
+        )
     return found

@@ -23,6 +23,7 @@ from hpc_trex.agents.protocol import Sample, TreeView
 from hpc_trex.agents.reviewer import near_duplicates
 from hpc_trex.models import NodeView, RoundPlan
 from hpc_trex.models.cases import CaseReport
+from hpc_trex.tree.insights import by_weight
 
 __all__ = [
     "MUST",
@@ -206,7 +207,7 @@ def _brief(brief: str) -> list[Part]:
 def _insights(view: TreeView) -> list[Part]:
     lessons = [
         f"- {one_line(one.kind, 80) or 'lesson'}: {one_line(one.text, 500)} (nodes {', '.join(map(str, one.nodes))})"
-        for one in ([] if "insights" in view.config.researcher.without else view.insights())
+        for one in ([] if "insights" in view.config.researcher.without else reversed(by_weight(view.insights())))
     ]
     text = "\n\n".join(lessons)
     return [Part("Insights", text, PRIORITY["insights"], "earlier insights", data=True)] if lessons else []

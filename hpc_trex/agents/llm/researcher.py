@@ -181,12 +181,9 @@ class LlmResearcher:
     def _evidence_on(self, view: TreeView) -> list[Part]:
         """Return what literature and data sources say. Raises StillThinking while they are asked."""
         brief = self._recorded_brief(view)
-        if brief is None or not self.settings.research:
+        if brief is None or not self.settings.research or not brief.queries:
             return []
-        queries = brief.queries
-        if not queries:
-            return []
-        text = self._evidence.text(queries, view.task, view.config.profile)
+        text = self._evidence.text(brief.queries, view.task, view.config.profile)
         if text is None:
             raise StillThinking
         return part(text)
@@ -289,13 +286,14 @@ class LlmResearcher:
             said = self._without(rules, error.message)
         self._trouble = None
         del self._read[node]
-        return said
+        # What is claimed of moves is counted now: other rounds may have come in while the model was reading.
+        return said._replace(insights=[*self.rules.claims(view), *said.insights])
 
     def _brief_of(self, view: TreeView, rules: Diagnosis, rows: list[Sample]) -> Diagnosis:
         budget = self.settings.context_tokens
         asks = partial(brief_messages, view, rows, budget=budget, notes=people.notes_of(view))
         brief = self._answer(0, _brief_name(view), RESEARCHER, Brief, asks)
-        return Diagnosis(f"{rules.report}\n\nBrief\n{brief_text(brief)}", rules.insights)
+        return Diagnosis(f"{rules.report}\n\nBrief\n{brief_text(brief)}", [])
 
     def _reading(
         self, view: TreeView, node: int, rules: Diagnosis, rows: list[Sample], cases: CaseReport | None
@@ -309,13 +307,11 @@ class LlmResearcher:
         answer = self._answer(node, f"diagnosis-{outcome}", RESEARCHER, DiagnosisAnswer, asks)
         groups = [f"- {group.kind} {group.share:.0%}: {group.cause}" for group in answer.groups]
         report = "\n".join([rules.report, "", "Diagnosis", answer.report, f"Moved: {answer.moved}", *groups])
-        if "insights" in view.config.researcher.without:
-            return Diagnosis(report, [])
-        insights = [*rules.insights, *to_insights(answer, node, {one.id for one in view.nodes()})]
-        return Diagnosis(report, insights)
+        told = to_insights(answer, node, {one.id for one in view.nodes()})
+        return Diagnosis(report, [] if "insights" in view.config.researcher.without else told)
 
     def _without(self, rules: Diagnosis, why: str) -> Diagnosis:
-        return Diagnosis(f"{rules.report}\nRead by the rules alone: {why}", rules.insights)
+        return Diagnosis(f"{rules.report}\nRead by the rules alone: {why}", [])
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tree_view import FakeTree, card
 
 from hpc_trex.agents.bad_cases import bad_rows, confusions
-from hpc_trex.agents.diagnosis import _claim, verdict
 from hpc_trex.agents.evidence import Gain
+from hpc_trex.agents.lessons import claim_of, verdict
 from hpc_trex.agents.movement import case_report, outcomes
 from hpc_trex.agents.playbook import PlaybookResearcher
 from hpc_trex.agents.protocol import Sample
@@ -67,12 +67,15 @@ def test_the_report_holds_score_interval_trials_moves_and_examples() -> None:
 
 
 def test_insights_name_move_gain_and_nodes() -> None:
-    tree = grown((0.40, 0.50), (0.45, 0.38))
+    tree = grown((0.40, 0.50))
+    tree.lessons = list(PLAYBOOK.diagnose(tree, 1, []).insights)
+    assert [one.kind for one in tree.lessons] == ["move:lr-up"]
+    tree.finish(tree.add(0, PLAYBOOK.propose(tree, 0, seed=1)), [0.45, 0.38])
     found = {insight.kind: insight for insight in PLAYBOOK.diagnose(tree, 2, []).insights}
     assert found["move:clean"].text == "clean gained +0.050 (node 2)"
     assert found["move:clean"].nodes == (2,)
     assert found["move:epochs-up"].text.startswith("epochs-up lost -0.070")
-    assert "move:lr-up" not in found  # this round tells nothing of it
+    assert "move:lr-up" not in found  # it stands already, and this round tells nothing new of it
 
 
 def test_a_gain_within_the_noise_is_no_insight() -> None:
@@ -91,7 +94,7 @@ def test_a_failed_round_is_reported_with_its_class() -> None:
 
 def test_claims_merge_weaken_and_contradict() -> None:
     def claim(*values: float) -> str:
-        found = _claim("m", [Gain("m", node, value) for node, value in enumerate(values, start=1)], 0.01)
+        found = claim_of("m", [Gain("m", node, value) for node, value in enumerate(values, start=1)], 0.01)
         return found.text if found else ""
 
     assert claim(0.10) == "m gained +0.100 (node 1)"

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tree_view import Surface, search
 
-from hpc_trex.agents.diagnosis import _claim
 from hpc_trex.agents.evidence import Gain, gains
 from hpc_trex.agents.findings import _verdict, findings
-from hpc_trex.agents.history import claim
+from hpc_trex.agents.lessons import claim_of
 from hpc_trex.agents.moves import load_playbook
 from hpc_trex.agents.playbook import PlaybookResearcher
 from hpc_trex.agents.tree_facts import read_tree
 from hpc_trex.models import Insight
+from hpc_trex.tree.insights import claim
 
 BOOK = load_playbook()
 NOISE = 0.02
@@ -25,8 +25,8 @@ WORDS = {"gained": "gain", "lost": "loss", "depends": "depends", "made the": "fa
 def test_the_verdict_is_what_the_insight_claims(values: list[float | None]) -> None:
     own = [Gain("clean", node, value or 0.0, failed=value is None) for node, value in enumerate(values)]
     scored = [value for value in values if value is not None]
-    said = _claim("clean", own, NOISE)
-    expected = WORDS[claim(said.text, said.kind)] if said is not None else "unclear"
+    said = claim_of("clean", own, NOISE)
+    expected = WORDS[claim(said)] if said is not None else "unclear"
     assert _verdict(scored, len(values) - len(scored), NOISE) == expected
 
 

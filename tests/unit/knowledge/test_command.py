@@ -40,7 +40,7 @@ def test_insights_are_shown_as_they_stand_and_with_history_those_that_were_taken
     assert "move:dedup; rounds 1, 2; said by node 2" in plain.stdout
     assert "dedup gained" not in plain.stdout
     assert "taken back: dedup gained +0.200 (node 1)" in long.stdout
-    assert "now: dedup lost -0.100" in long.stdout
+    assert "because: dedup lost -0.100" in long.stdout
     told = body(trex("insights", "--last", "--history", "--json"))["insights"]
     assert [(one["fate"], one["by"]) for one in told if one["kind"] == "move:dedup"] == [
         ("taken back", 1),
