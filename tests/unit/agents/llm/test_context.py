@@ -21,8 +21,11 @@ from hpc_trex.agents.llm.context import (
 from hpc_trex.agents.llm.facts import CODE, OPERATORS
 from hpc_trex.agents.llm.fit import ContextTooSmall
 from hpc_trex.agents.llm.prompts import load_prompt
+from hpc_trex.agents.movement import Before, case_report, outcomes
 from hpc_trex.agents.moves import TRAIN_FIELDS
+from hpc_trex.agents.protocol import Sample
 from hpc_trex.models import FailureClass, Insight
+from hpc_trex.models.cases import CaseReport
 from hpc_trex.models.knowledge import Lesson
 from tests.unit.agents.llm.asking import BUDGET, PLAYBOOK, design, grown, part, row
 
@@ -297,3 +300,34 @@ def test_lessons_of_earlier_searches_are_told_before_what_changes() -> None:
     messages = design(tree, 1)
     assert "clean gained +0.100 in 3 searches" in part(messages, "Lessons of earlier searches")
     assert messages[1]["content"].index("## Lessons of earlier") < messages[1]["content"].index("## Brief")
+
+
+def moved_cases(tree: FakeTree, rows: list[Sample]) -> CaseReport:
+    """The rows of the parent were all right but the last."""
+    then = [one._replace(score=1.0, answer="right before") for one in rows[:-1]] + [rows[-1]._replace(score=0.0)]
+    return case_report(tree.task, 2, 1, outcomes(rows, tree.task), Before(0, 1, outcomes(then, tree.task)))
+
+
+def test_how_the_rows_moved_is_told_and_broken_rows_outlast_other_bad_ones() -> None:
+    tree, rows = grown(3), [row(number) for number in range(60)] + [row(99, score=1.0)]
+    cases = moved_cases(tree, rows)
+    whole = diagnosis_messages(tree, 2, rows, budget=BUDGET, rule_report="", cases=cases)
+    counts = part(whole, "Rows against the parent's")
+    assert "Against node 0 row by row: 1 fixed, 60 broken" in counts
+    assert "right to content 60" in counts
+    broken = part(whole, "Rows that were right and are bad")
+    assert broken.count("broken (content)") == 5
+    assert "<data " in broken  # it quotes answers
+    needed = sum(estimate_tokens(message["content"]) for message in whole)
+    small = diagnosis_messages(tree, 2, rows, budget=needed - 600, rule_report="", cases=cases)
+    assert sum(estimate_tokens(message["content"]) for message in small) <= needed - 600
+    assert "rows" in part(small, "Bad dev rows").rpartition("(")[2]  # left out first
+    assert part(small, "Rows that were right and are bad").count("broken (content)") == 5
+    assert "1 fixed, 60 broken" in part(small, "Rows against the parent's")
+
+
+def test_rows_that_were_not_compared_say_why_to_the_model_too() -> None:
+    tree, rows = grown(3), [row(1)]
+    cases = case_report(tree.task, 2, 1, outcomes(rows, tree.task), "the samples of node 0 are gone")
+    messages = diagnosis_messages(tree, 2, rows, budget=BUDGET, rule_report="", cases=cases)
+    assert "Rows not compared: the samples of node 0 are gone." in part(messages, "Rows against the parent's")
