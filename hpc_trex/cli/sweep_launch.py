@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hpc_trex.cli.llm_options import given_llm, llm_options
 from hpc_trex.cli.options import dry_run_option, emit
 from hpc_trex.cli.sweep_options import Names, Numbers
 from hpc_trex.errors import ClusterRefused, UsageProblem
@@ -51,6 +52,10 @@ COUNT = click.IntRange(min=1)
 @click.option(
     "--search-cpu-hours", type=click.FloatRange(min=0, min_open=True), help="Cap on the CPU-hours of each search."
 )
+@llm_options
+@click.option(
+    "--knowledge/--no-knowledge", default=None, help="Start from earlier searches, and be remembered.  [default: no]"
+)
 @click.option("--name", help="Name of the sweep; default: sweep and a number.")
 @click.option("--drop-overlap", is_flag=True, default=None, help="Drop training rows that stand in dev or test.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -64,10 +69,12 @@ def command(ctx: click.Context, /, *, file: Path | None, yes: bool, dry_run: boo
     from hpc_trex.sweep.plan import create_sweep, plan_lines, plan_sweep, read_request
     from hpc_trex.sweep.script import ask_slurm
 
-    plan = plan_sweep(read_request(file, {key: value for key, value in options.items() if value is not None}))
+    llm = given_llm(options)
+    given = {key: value for key, value in options.items() if value is not None} | ({"llm": llm} if llm else {})
+    plan = plan_sweep(read_request(file, given))
     config = plan.config
     arrays = first_arrays(plan)
-    emit("\n".join(plan_lines(config, len(config.elements()), len(arrays))))
+    emit("\n".join([*plan_lines(config, len(config.elements()), len(arrays)), *plan.more]))
     if arrays:
         emit(ask_slurm(plan.paths, config))
     if dry_run:

@@ -26,7 +26,7 @@ from hpc_trex.layout import ElementPaths, SearchPaths, SweepPaths
 from hpc_trex.models import Budget, Profile, SearchConfig, SearchState
 from hpc_trex.slurm.local_backend import GRACE, LocalScheduler
 from hpc_trex.slurm.scheduler import JobRef
-from hpc_trex.sweep.folder import read_config, runs
+from hpc_trex.sweep.folder import knowledge_file, read_config, runs
 from hpc_trex.sweep.records import NO_METHOD, NOTHING, ArrayRecord, Element, ElementResult, RunRecord, SweepConfig
 from hpc_trex.tree.store import Store
 
@@ -210,6 +210,7 @@ def make_element_search(paths: SweepPaths, config: SweepConfig, element: Element
         ),
         policy=config.policy_of(element),
         researcher=config.researcher_of(element),
+        llm=config.llm if element.researcher == "llm" else None,
         noise=config.noise,
         parallel=config.inner.parallel or 1,
         seed=element.seed,
@@ -220,6 +221,9 @@ def make_element_search(paths: SweepPaths, config: SweepConfig, element: Element
     def copied(target: SearchPaths) -> str:
         for name in (rows.card.parent.name, rows.test.parent.name):
             shutil.copytree(rows.root / name, target.root / name)
+        known = knowledge_file(paths, element.task, element.model)
+        if known.exists() and "insights" not in search.researcher.without:
+            shutil.copyfile(known, target.knowledge)
         return task.digest
 
     if not rows.card.is_file():

@@ -64,6 +64,11 @@ def write_config(paths: SweepPaths, config: SweepConfig) -> None:
     write_atomic(paths.config, tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
 
 
+def knowledge_file(paths: SweepPaths, task: int, model: int) -> Path:
+    """Return the file with what the searches of one task and model start from."""
+    return paths.task(task) / f"knowledge-{model:02d}.json"
+
+
 def arrays(paths: SweepPaths) -> list[ArrayRecord]:
     """Return the records of all arrays, the given-up ones too, in order."""
     found = [read_record(path, ArrayRecord) for path in sorted((paths.root / "arrays").glob("*/array.json"))]

@@ -7,22 +7,25 @@ import os
 import secrets
 import shutil
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from hpc_trex.errors import BudgetReached, UsageProblem
-from hpc_trex.files import DISK_ERRORS, disk_problem
+from hpc_trex.files import DISK_ERRORS, disk_problem, write_record
 from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.launch import LaunchOptions, plan_launch
 from hpc_trex.layout import SearchPaths, SweepPaths, sweeps_home
-from hpc_trex.models import Profile, Resources
+from hpc_trex.models import Profile, Resources, SearchConfig
 from hpc_trex.models.search import WITH_PARTS
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
 from hpc_trex.suggest import nearest
-from hpc_trex.sweep.folder import new_sweep_name, write_config
+from hpc_trex.sweep.asking import asks_lines, llm_of
+from hpc_trex.sweep.folder import knowledge_file, new_sweep_name, write_config
+from hpc_trex.sweep.knowing import Known, knowledge_lines, known_of
 from hpc_trex.sweep.records import NOTHING, FrozenModel, FrozenTask, SweepConfig, SweepRequest
 
 #: Memory of the controller inside an element.
@@ -40,6 +43,9 @@ class SweepPlan(NamedTuple):
     config: SweepConfig
     cards: list[LoadedCard]
     drop_overlap: bool
+    known: Known = {}
+    more: Sequence[str] = ()
+    """What else a person should know: who is asked, and what the searches start from."""
 
 
 def read_request(file: Path | None, given: dict[str, Any]) -> SweepRequest:
@@ -51,6 +57,8 @@ def read_request(file: Path | None, given: dict[str, Any]) -> SweepRequest:
             raw = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise UsageProblem(f"{file}: not a valid TOML file: {error}", hint="docs/sweeps.md shows one") from error
+    if isinstance(raw.get("llm"), dict) and "llm" in given:
+        given = {**given, "llm": _over(raw["llm"], given["llm"])}
     try:
         return SweepRequest.model_validate(raw | given)
     except ValidationError as error:
@@ -65,10 +73,18 @@ def read_request(file: Path | None, given: dict[str, Any]) -> SweepRequest:
         raise UsageProblem(f"{where}: unknown key {place}", hint=hint) from error
 
 
+def _over(file: dict[str, Any], typed: dict[str, Any]) -> dict[str, Any]:
+    """Return the table of a file with what was typed put over it, in the tables of single agents too."""
+    return file | {
+        key: file[key] | value if isinstance(value, dict) and isinstance(file.get(key), dict) else value
+        for key, value in typed.items()
+    }
+
+
 def plan_sweep(request: SweepRequest) -> SweepPlan:
     """Resolve tasks, models and profiles, check all pairs, and return the sweep with its worst cost. Writes nothing.
 
-    Raises what ``plan_launch`` raises, and :class:`BudgetReached` when the worst case exceeds the cap.
+    Raises what ``plan_launch`` and ``llm_of`` raise, and :class:`BudgetReached` when the worst case exceeds the cap.
     """
     for name in ("tasks", "models", "seeds", "researchers", "policies", "without"):
         values = getattr(request, name)
@@ -91,7 +107,9 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
         raise UsageProblem(
             f"{paths.root} exists already", hint=f"choose another --name, or: hpc-trex sweep resume {name}"
         )
-    tasks, models, cards = _resolved(request, paths)
+    llm = llm_of(request, profile)
+    tasks, models, cards, configs = _resolved(request, paths)
+    known = known_of(request, configs, cards, models)
     config = SweepConfig(
         name=name,
         uid=f"sweep-{secrets.token_hex(4)}",
@@ -113,18 +131,22 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
         max_nodes=request.max_nodes,
         trials=request.trials,
         noise=request.noise,
+        llm=llm,
+        knowledge=next((one.base for one in known.values()), ""),
     )
     _check_methods(config)
     refuse_above_cap(config, len(config.elements()))
-    return SweepPlan(paths, config, cards, request.drop_overlap)
+    more = [*asks_lines(config), *knowledge_lines(request, config, known)]
+    return SweepPlan(paths, config, cards, request.drop_overlap, known, more)
 
 
 def _resolved(
     request: SweepRequest, paths: SweepPaths
-) -> tuple[tuple[FrozenTask, ...], tuple[FrozenModel, ...], list[LoadedCard]]:
-    """Plan the search of every task with every model as ``launch`` would, and keep what it found."""
+) -> tuple[tuple[FrozenTask, ...], tuple[FrozenModel, ...], list[LoadedCard], list[SearchConfig]]:
+    """Plan the search of every task with every model as ``launch`` would, and keep what it found; one plan of each task."""
     tasks: dict[str, tuple[FrozenTask, LoadedCard]] = {}
     models: dict[str, FrozenModel] = {}
+    configs: dict[str, SearchConfig] = {}
     for task in request.tasks:
         for model in request.models if not tasks else request.models[:1]:
             options = LaunchOptions(
@@ -136,16 +158,13 @@ def _resolved(
                 name=task, higher_is_better=metric.higher_is_better, default_train=plan.config.default_train
             )
             tasks[task] = (frozen, plan.loaded)
+            configs[task] = plan.config
             models[model] = FrozenModel(name=model, path=plan.model.path, digest=plan.model.digest)
-    return tuple(item[0] for item in tasks.values()), tuple(models.values()), [item[1] for item in tasks.values()]
+    cards = [item[1] for item in tasks.values()]
+    return tuple(item[0] for item in tasks.values()), tuple(models.values()), cards, list(configs.values())
 
 
 def _check_methods(config: SweepConfig) -> None:
-    if "llm" in config.researchers and not config.baseline_only:
-        raise UsageProblem(
-            "sweep: a sweep's elements have no language model yet, so Researcher llm is not for them",
-            hint="playbook, tpe or random; or: hpc-trex launch --researcher llm",
-        )
     if config.without != (NOTHING,) and not set(config.researchers) & set(WITH_PARTS):
         raise UsageProblem(
             f"sweep: without {', '.join(config.without)}: {', '.join(config.researchers)} use neither of the parts",
@@ -300,6 +319,8 @@ def create_sweep(plan: SweepPlan) -> SweepPaths:
             folder.root.mkdir(parents=True)
             made = materialise(card, folder, drop_overlap=plan.drop_overlap)
             tasks.append(task.model_copy(update={"digest": made.card_digest}))
+        for (task_number, model), known in plan.known.items():
+            write_record(knowledge_file(paths, task_number, model), known)
         write_config(paths, config.model_copy(update={"tasks": tuple(tasks)}))
     except BaseException as error:
         shutil.rmtree(paths.root, ignore_errors=True)

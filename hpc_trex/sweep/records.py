@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from hpc_trex.models import NoiseSettings, PolicySettings, Profile, Record, ResearcherSettings, Resources, Score
+from hpc_trex.models import (
+    LlmSettings,
+    NoiseSettings,
+    PolicySettings,
+    Profile,
+    Record,
+    ResearcherSettings,
+    Resources,
+    Score,
+)
 from hpc_trex.models.search import WITH_PARTS
 
 #: The names of the first policy and Researcher, which stand where a sweep of baselines has none.
@@ -51,6 +60,10 @@ class SweepRequest(Record):
     search_cpu_hours: float | None = Field(default=None, gt=0)
     """The same of CPU-hours."""
     noise: NoiseSettings = NoiseSettings()
+    llm: dict[str, Any] = {}
+    """Fields of :class:`LlmSettings` for all elements whose Researcher is ``llm``; caps are of each element."""
+    knowledge: bool = False
+    """Start from the lessons that the knowledge base has now, and go into it in the end."""
     drop_overlap: bool = False
 
 
@@ -108,6 +121,9 @@ class SweepConfig(Record):
     max_nodes: int
     trials: int
     noise: NoiseSettings = NoiseSettings()
+    llm: LlmSettings | None = None
+    knowledge: str = ""
+    """The knowledge base of the elements; empty: they have none."""
 
     @property
     def element_gpu_hours(self) -> float:

@@ -23,6 +23,7 @@ from hpc_trex.slurm.preflight import ask_script
 from hpc_trex.slurm.refusals import refusal
 from hpc_trex.slurm.scheduler import JobRequest, SubmitUnavailable
 from hpc_trex.slurm.submitit_backend import parameters, step_options
+from hpc_trex.sweep.asking import key_files
 from hpc_trex.sweep.chunks import Chunk
 from hpc_trex.sweep.records import ArrayRecord, SweepConfig
 
@@ -83,6 +84,8 @@ def _command(paths: SweepPaths, config: SweepConfig, record: ArrayRecord) -> str
     profile = config.profile
     folders = [paths.root, cache(), *from_environment(["HPC_TREX_SITE", "HF_HOME"])]
     folders += [folder for model in config.models if model.path for folder in model_folders(model.path)]
+    folders += [Path(file) for file in key_files(config)]
+    folders += [Path(config.knowledge).parent] if config.knowledge else []
     python = interpreter(profile, folders, workdir=paths.root, gpus=config.resources.gpus_per_node)
     inside = srun_options(profile, folders, workdir=paths.root)
     steps = ["srun", "--ntasks=1", *step_options(profile, config.resources), *inside] if inside else []

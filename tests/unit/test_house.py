@@ -43,7 +43,7 @@ ARROWS = {
     "launch_llm": {"agents", "controller", "slurm", "staging"} | GROUND,
     "launch": {"launch_llm", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "doctor": {"agents", "slurm", "job", "tree", "staging", "sandbox"} | GROUND,
-    "sweep": {"launch", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
+    "sweep": {"launch", "launch_llm", "agents", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "cli": {
         "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config", "research",
     } | GROUND,

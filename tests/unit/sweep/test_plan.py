@@ -57,7 +57,7 @@ def test_a_bad_file_names_the_key_and_the_file(tmp_path, text, words):
         ({"seeds": (1, 1)}, UsageProblem, "names one twice"),
         ({"tasks": ("mini-triagee",)}, NotFound, "mini-triage"),
         ({"researchers": ("playbok",)}, UsageProblem, "playbok"),
-        ({"researchers": ("random", "llm")}, UsageProblem, "no language model"),
+        ({"researchers": ("random", "llm")}, UsageProblem, "needs a model"),
         ({"policies": ("best",)}, UsageProblem, "best"),
         ({"researchers": ("playbook",), "without": ("tree",)}, UsageProblem, "'tree' is no"),
         ({"researchers": ("tpe",), "without": ("insights",)}, UsageProblem, "tpe use neither"),
