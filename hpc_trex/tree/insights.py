@@ -126,8 +126,7 @@ def _told(own: Sequence[Stated], measured: Insight | None) -> tuple[dict[int, Se
     ordered = sorted(own, key=lambda one: (one.by, one.number))
     fates: dict[int, Settled] = {}
     sides: dict[str, list[Stated]] = defaultdict(list)
-    for place, one in enumerate(ordered):
-        later = next((new for new in ordered[place + 1 :] if _overrules(new.insight, one.insight)), None)
+    for one, later in zip(ordered, _overruling(ordered), strict=True):
         if later is None:
             sides[one.insight.direction].append(one)
         else:
@@ -147,13 +146,33 @@ def _followed(one: Stated, new: Stated) -> Settled:
     return Settled(one.insight, one.by, "renewed" if same else "taken back", new.insight.text)
 
 
-def _overrules(new: Insight, old: Insight) -> bool:
-    """Tell whether a lesson of a later round takes the place of an earlier one: where either names no direction, and where it
-    says something else of the same rounds and perhaps more.
+def _overruling(ordered: Sequence[Stated]) -> list[Stated | None]:
+    """Return of each lesson the next one of a later round that takes its place: where either of the two names no direction, and where
+    the later one says something else of the same rounds and perhaps more.
+
+    What rests on all of a lesson's rounds rests on its rarest: only those are looked at, of thousands a few.
     """
-    if not (new.direction and old.direction):
-        return True
-    return new.direction != old.direction and set(new.nodes) >= set(old.nodes)
+    found: list[Stated | None] = []
+    resting: dict[int | None, list[tuple[int, frozenset[int]]]] = defaultdict(list)  # by round; None: all
+    undirected: int | None = None
+    for place in reversed(range(len(ordered))):
+        one = ordered[place].insight
+        nodes = frozenset(one.nodes)
+        if one.direction:
+            candidates = min((resting[node] for node in nodes), key=len) if nodes else resting[None]
+            later = (
+                number
+                for number, others in reversed(candidates)
+                if others >= nodes and ordered[number].insight.direction != one.direction
+            )
+            places = [number for number in (undirected, next(later, None)) if number is not None]
+            found.append(ordered[min(places)] if places else None)
+            for node in (None, *nodes):
+                resting[node].append((place, nodes))
+        else:
+            found.append(ordered[place + 1] if place + 1 < len(ordered) else None)
+            undirected = place
+    return found[::-1]
 
 
 def _merged(side: Sequence[Stated], fates: dict[int, Settled]) -> Stated:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpc_trex.models import Insight
-from hpc_trex.tree.insights import Settled, Stated, by_weight, settle
+from hpc_trex.tree.insights import Settled, Stated, _overruling, by_weight, settle
 
 
 def told(direction: str, *nodes: int, kind: str = "llm:lr-up", text: str = "") -> Insight:
@@ -141,3 +141,19 @@ def test_each_insight_has_one_fate_and_a_reason_where_it_does_not_stand(lessons:
     own = [one for one in found if not one.insight.text.startswith("contradicted")]
     assert len(own) == len(lessons)
     assert all(one.instead for one in found if one.fate != "stands")
+
+
+@given(st.lists(LESSONS.map(lambda one: one.model_copy(update={"kind": "llm:one"})), max_size=12))
+def test_who_overrules_whom_is_what_comparing_each_with_each_finds(lessons: list[Insight]) -> None:
+    ordered = [Stated(one, number, number) for number, one in enumerate(lessons)]
+
+    def overrules(new: Insight, old: Insight) -> bool:
+        if not (new.direction and old.direction):
+            return True
+        return new.direction != old.direction and set(new.nodes) >= set(old.nodes)
+
+    slow = [
+        next((new for new in ordered[place + 1 :] if overrules(new.insight, one.insight)), None)
+        for place, one in enumerate(ordered)
+    ]
+    assert _overruling(ordered) == slow
