@@ -35,10 +35,14 @@ from hpc_trex.models.operators import Load, Step
 USUAL_ORDER = (
     "load",
     "filter_conflicts",  # before dedup, which would take the majority its votes
+    "convert",
     "dedup",
+    "filter_language",
     "filter_similar",
     "filter_length",
+    "filter_tokens",
     "filter_regex",
+    "filter_quality",
     "filter_loss",
     "python",
     "mix",

@@ -45,6 +45,7 @@ COMMANDS = {
     "stage": Entry("stage", "Bring models and data here before the jobs, which are offline."),
     "research": Entry("research", "Search literature, data sets, models and the local library."),
     "library": Entry("library", "Papers, notes and data cards of your own, searched without a network."),
+    "data": Entry("data", "Data recipes by hand: run one, look at a prepared set."),
     "ftbench": Entry("ftbench", "The built-in tasks."),
     "config": Entry("config", "Where options come from; JSON schemas."),
     "completion": Entry("completion", "Print the completion script of a shell."),

@@ -7,6 +7,7 @@ were asked for.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 
 from hpc_trex.data.errors import DataProblem
@@ -35,6 +36,31 @@ def mix_counts(weights: dict[str, float], available: dict[str, int], total: int 
     size = total if repeat and total is not None else _largest_size(shares, available, total)
     counts = _largest_remainder(shares, size)
     return {name: counts.get(name, 0) for name in weights}
+
+
+def tempered(weights: Mapping[str, float], temperature: float | None) -> dict[str, float]:
+    """Return each weight w as w ** (1 / temperature); as they are where there is no temperature."""
+    if temperature is None:
+        return dict(weights)
+    return {name: weight ** (1 / temperature) if weight > 0 else 0.0 for name, weight in weights.items()}
+
+
+def strata_counts(available: dict[str, int], total: int, *, equal: bool) -> dict[str, int]:
+    """Return how many of ``total`` rows to take of each stratum: in the shares they have, or as equally as they can.
+
+    Equal parts are filled up: what a small stratum lacks, the larger ones give. The counts add up to ``total``, or to
+    all there is.
+    """
+    total = min(total, sum(available.values()))
+    if not equal:
+        whole = sum(available.values())
+        return _largest_remainder({name: Fraction(rows, whole) for name, rows in available.items()}, total)
+    counts: dict[str, int] = {}
+    left = total
+    for rank, name in enumerate(sorted(available, key=lambda one: (available[one], one))):
+        counts[name] = min(available[name], left // (len(available) - rank))
+        left -= counts[name]
+    return counts
 
 
 def _largest_size(shares: dict[str, Fraction], available: dict[str, int], total: int | None) -> int:

@@ -13,10 +13,11 @@ from hpc_trex.ftbench.generators.pools import PARTS, TASKS
 from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.problems import did_you_mean, read_toml, validated
 from hpc_trex.ftbench.render import Renderer
+from hpc_trex.ftbench.shapes import Shaper
 from hpc_trex.models import Source, TaskCard, TrainConfig
 from hpc_trex.site import site_folders
 
-FORMATS = (".jsonl", ".parquet")
+FORMATS = (".jsonl", ".parquet", ".csv", ".tsv")
 
 
 class LoadedCard(NamedTuple):
@@ -88,6 +89,8 @@ def _check(card: TaskCard, origin: Path) -> None:
 
 
 def _check_source(key: str, source: Source, origin: Path) -> None:
+    if source.shape is not None:
+        Shaper(source.shape, f"{origin}: {key}")
     if source.generator is not None:
         if source.generator not in TASKS:
             raise UsageProblem(
@@ -100,12 +103,12 @@ def _check_source(key: str, source: Source, origin: Path) -> None:
             )
     if source.path is not None:
         path = source_path(source, origin)
-        if path.suffix not in FORMATS:
+        if path.suffix not in FORMATS and not path.is_dir():
             raise UsageProblem(
-                f"{origin}: {key}.path: {source.path} is neither {' nor '.join(FORMATS)}",
+                f"{origin}: {key}.path: {source.path} is neither {' nor '.join(FORMATS)} nor a folder",
                 hint="convert the file to JSON lines: one JSON object a line",
             )
-        if not path.is_file():
+        if not path.exists():
             raise UsageProblem(
                 f"{origin}: {key}.path: no file {path}", hint="a relative path starts at the task card's folder"
             )

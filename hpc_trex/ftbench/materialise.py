@@ -100,14 +100,14 @@ def _write(card: TaskCard, splits: Splits, work: SearchPaths) -> None:
     for name, rows in splits.sources.items():
         write_atomic(work.sources / f"{name}.jsonl", _jsonl(rows))
     write_atomic(work.dev, _jsonl(splits.dev, splits.more))
-    write_atomic(work.block, "".join(f"{line}\n" for line in _blocked([*splits.dev, *splits.test])))
+    write_atomic(work.block, "".join(f"{line}\n" for line in block_lines([*splits.dev, *splits.test])))
     write_record(work.card, card)
     shared = umask_of(work.root) == GROUP_UMASK  # whoever of the group goes on with the search runs its last job
     work.test.parent.mkdir(mode=0o770 if shared else 0o700)
     write_atomic(work.test, _jsonl(splits.test, splits.more), mode=0o660 if shared else 0o600)
 
 
-def _blocked(rows: list[Row]) -> list[str]:
+def block_lines(rows: list[Row]) -> list[str]:
     """Return the block list's lines: hashes of whole prompts, then of what tells a prompt or an answer by a part."""
     grams = telling_ngrams([row.prompt for row in rows]) | telling_ngrams([row.answer for row in rows])
     return sorted({item_hash(row.prompt) for row in rows}) + [f"n{NGRAM}:{gram:016x}" for gram in sorted(grams)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from hpc_trex.errors import EnvironmentProblem, UsageProblem
 from hpc_trex.ftbench.cards import source_path
 from hpc_trex.ftbench.generators.pools import generate
+from hpc_trex.ftbench.shapes import Shaper
 from hpc_trex.models import Source
 
 
@@ -36,8 +38,32 @@ def read_source(source: Source, origin: Path) -> Iterator[RawRow]:
 
         files = split_files(source)
     else:
-        files = [source_path(source, origin)]
-    yield from islice(_numbered(files), source.rows)
+        files = data_files(source_path(source, origin))
+    rows = _numbered(files)
+    if source.shape is not None:
+        rows = _shaped(rows, Shaper(source.shape, str(origin)))
+    yield from islice(rows, source.rows)
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the file, or the data files below a folder by their names. Raises :class:`UsageProblem` where there is none."""
+    if not path.is_dir():
+        return [path]
+    found = sorted(one for one in path.rglob("*") if one.suffix in READERS and one.is_file())
+    if not found:
+        raise UsageProblem(
+            f"{path}: no data file in this folder", hint=f"name files {', '.join(f'*{one}' for one in READERS)}"
+        )
+    return found
+
+
+def _shaped(rows: Iterator[RawRow], shape: Shaper) -> Iterator[RawRow]:
+    """Number the rows through: one conversation can make several."""
+    line = 0
+    for row in rows:
+        for columns in shape(row.columns, row.where):
+            line += 1
+            yield RawRow(line, row.where, columns)
 
 
 def _generated(source: Source) -> Iterator[RawRow]:
@@ -54,7 +80,7 @@ def _numbered(files: list[Path]) -> Iterator[RawRow]:
     before = 0
     for path in files:
         last = 0
-        for row in read_parquet(path) if path.suffix == ".parquet" else read_jsonl(path):
+        for row in READERS.get(path.suffix, read_jsonl)(path):
             last = row.line
             yield row._replace(line=before + row.line)
         before += last
@@ -122,3 +148,47 @@ def read_parquet(path: Path) -> Iterator[RawRow]:
         raise UsageProblem(
             f"{path}: cannot be read as parquet: {error}", hint="write the file again, or use JSON lines"
         ) from None
+
+
+def read_csv(path: Path) -> Iterator[RawRow]:
+    """Yield the rows of a CSV or TSV file whose first line names the columns; every value is text, errors name the line."""
+    csv.field_size_limit(LONGEST_FIELD)
+    where = str(path)
+    try:
+        with path.open("rb") as handle:
+            lines = (
+                _decoded(raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw, f"{path}:{line}")
+                for line, raw in enumerate(handle, start=1)
+            )
+            table = csv.reader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+            names = next(table, [])
+            if len(set(names)) < len(names) or not all(name.strip() for name in names):
+                raise UsageProblem(
+                    f"{path}:1: the first line must name each column, and no two alike", hint="add a header line"
+                )
+            for values in table:
+                where = f"{path}:{table.line_num}"
+                if not values:
+                    continue
+                if len(values) != len(names):
+                    raise UsageProblem(
+                        f"{where}: {len(values)} values, and the header names {len(names)} columns",
+                        hint="put values that hold the separator or a line break into double quotes",
+                    )
+                yield RawRow(table.line_num, where, dict(zip(names, values, strict=True)))
+    except csv.Error as error:
+        raise UsageProblem(f"{where}: not valid CSV: {error}", hint="write the file again, or use JSON lines") from None
+    except OSError as error:
+        raise UsageProblem(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+
+
+LONGEST_FIELD = 64 * 2**20
+"""Bytes of one value; the csv module's own limit is 128 KiB."""
+
+#: How a file is read, by the end of its name.
+READERS: dict[str, Callable[[Path], Iterator[RawRow]]] = {
+    ".jsonl": read_jsonl,
+    ".parquet": read_parquet,
+    ".csv": read_csv,
+    ".tsv": read_csv,
+}

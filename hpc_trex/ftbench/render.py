@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, Undefined
@@ -22,25 +23,47 @@ class Rendered(NamedTuple):
     answer: str
 
 
+#: A prompt or an answer longer than this (characters) is a mistake in the file, or no row that can be trained on.
+LONGEST_TEXT = 1_000_000
+
+
+class Templates:
+    """Templates for new columns, by name. Raises :class:`UsageProblem` where a template's syntax is wrong."""
+
+    def __init__(self, templates: Mapping[str, str], where: str) -> None:
+        environment = _environment()
+        self._templates = {name: _compiled(environment, text, f"{where}.{name}") for name, text in templates.items()}
+
+    def __call__(self, columns: dict[str, Any]) -> dict[str, str]:
+        """Return the new columns of a row. Raises :class:`RowProblem`."""
+        return {name: _filled(template, columns, name) for name, template in self._templates.items()}
+
+
 class Renderer:
     """The compiled templates of one card. Raises :class:`UsageProblem` where a template's syntax is wrong."""
 
     def __init__(self, templates: Prompt, where: str) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            undefined=StrictUndefined, finalize=_plain, keep_trailing_newline=True
-        )
+        environment = _environment()
         self._prompt = _compiled(environment, templates.prompt, f"{where}: prompt.prompt")
         self._answer = _compiled(environment, templates.answer, f"{where}: prompt.answer")
 
     def __call__(self, columns: dict[str, Any]) -> Rendered:
         """Return the rendered row. Raises :class:`RowProblem` for a missing, empty or unprintable column."""
-        rendered = Rendered(_filled(self._prompt, columns, "prompt"), _filled(self._answer, columns, "answer").strip())
+        rendered = Rendered(
+            _filled(self._prompt, columns, "prompt.prompt"), _filled(self._answer, columns, "prompt.answer").strip()
+        )
         for name, text in zip(Rendered._fields, rendered, strict=True):
             if not text.strip():
                 raise RowProblem(f"the {name} is empty")
+            if len(text) > LONGEST_TEXT:
+                raise RowProblem(f"the {name} has {len(text)} characters; a row has at most {LONGEST_TEXT}")
             if not text.isprintable():
                 _encodable(name, text)
         return rendered
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, finalize=_plain, keep_trailing_newline=True)
 
 
 def _compiled(environment: ImmutableSandboxedEnvironment, text: str, where: str) -> Template:
@@ -58,10 +81,10 @@ def _filled(template: Template, columns: dict[str, Any], name: str) -> str:
         return template.render(columns)
     except TemplateError as error:
         missing = f"; the row has {', '.join(map(repr, sorted(columns)))}" if "is undefined" in str(error) else ""
-        raise RowProblem(f"template prompt.{name}: {error.message}{missing}") from None
+        raise RowProblem(f"template {name}: {error.message}{missing}") from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         # What an expression inside a template can raise on values that it was not written for.
-        raise RowProblem(f"template prompt.{name}: {type(error).__name__}: {error}") from None
+        raise RowProblem(f"template {name}: {type(error).__name__}: {error}") from None
 
 
 def _plain(value: object) -> object:

@@ -43,6 +43,7 @@ from hpc_trex.models.search import (
     SearchConfig,
 )
 from hpc_trex.models.serve import ServedLlm, ServerAddress, ServerView, ServeSpec
+from hpc_trex.models.shape import Shape
 from hpc_trex.models.staged import StagedFile, StagedItem, StagedKind
 from hpc_trex.models.states import (
     FATES,
@@ -123,6 +124,7 @@ __all__ = [
     "ServerAddress",
     "ServerView",
     "Serving",
+    "Shape",
     "Source",
     "Spent",
     "SpentRow",

@@ -6,7 +6,7 @@ chat markup), ``answer``, ``source`` (the name of the source in the task card) a
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -25,15 +25,28 @@ class Mix(Record):
     """Draw rows so that the sources stand in the given weights, by integer counts (largest remainder)."""
 
     op: Literal["mix"] = "mix"
-    weights: dict[str, float] = Field(min_length=1)
-    """Weight by source name; normalised. A source that is not named is left out."""
+    weights: dict[str, float] = {}
+    """Weight by source name; normalised. A source that is not named is left out. Empty, with a temperature: all sources,
+    each with the weight of its rows.
+    """
     total: int | None = Field(default=None, ge=1)
     """Rows wanted; default: as many as the weights allow without repeating a row."""
     repeat: bool = False
     """Allow rows to be repeated where a source is too small for its weight (needs ``total``)."""
 
+    temperature: float | None = Field(default=None, ge=0.1, le=100)
+    """Each weight w becomes w ** (1 / temperature): above 1 the sources come nearer to equal parts."""
+    caps: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    """At most so many different rows of a source, by its name."""
+
     @model_validator(mode="after")
     def _weights_add_up(self) -> Mix:
+        if not self.weights:
+            if self.temperature is None:
+                raise ValueError("mix needs weights, or a temperature for the sizes of the sources")
+            if self.repeat and self.total is None:
+                raise ValueError("mix with repeat = true needs total")
+            return self
         if min(self.weights.values()) < 0 or sum(self.weights.values()) <= 0:
             raise ValueError("mix weights must be at least 0 and not all 0")
         if self.repeat and self.total is None:
@@ -82,6 +95,68 @@ class Dedup(Record):
         return self
 
 
+class FilterTokens(Record):
+    """Keep rows of a length in tokens of the base model's tokenizer, prompt and answer as they will be trained on."""
+
+    op: Literal["filter_tokens"] = "filter_tokens"
+    column: Literal["prompt", "answer", "both"] = "both"
+    min_tokens: int = Field(default=1, ge=0)
+    max_tokens: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> FilterTokens:
+        if self.max_tokens is not None and self.max_tokens < self.min_tokens:
+            raise ValueError(f"max_tokens {self.max_tokens} is below min_tokens {self.min_tokens}: no row is left")
+        return self
+
+
+class FilterLanguage(Record):
+    """Keep rows whose text is in one of the languages, as py3langid tells them (naive Bayes over bytes).
+
+    It always names some language, also for code, numbers or formulas, and is unsure of short texts: a text of fewer than
+    ``min_chars`` letters, or one that is told with less than ``min_probability``, is kept.
+    """
+
+    op: Literal["filter_language"] = "filter_language"
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2}$")], ...] = Field(min_length=1)
+    """Codes of ISO 639-1, e.g. ``en``."""
+    column: Literal["prompt", "answer"] = "prompt"
+    min_chars: int = Field(default=20, ge=0)
+    """Letters; signs, digits and blanks do not count."""
+    min_probability: float = Field(default=0.9, ge=0, le=1)
+
+
+class FilterQuality(Record):
+    """Drop texts that look like waste by simple counts (after Gopher, arXiv 2112.11446, table A1). None: not checked.
+
+    A word is a run of letters and digits; of Chinese, Japanese and Korean each sign is one.
+    """
+
+    op: Literal["filter_quality"] = "filter_quality"
+    column: Literal["prompt", "answer"] = "answer"
+    min_words: int = Field(default=1, ge=0)
+    max_words: int | None = Field(default=None, ge=1)
+    max_mean_word: float | None = Field(default=20.0, gt=0)
+    """Mean characters of a word; Gopher has 3 to 10 for English web pages."""
+    max_symbol_share: float | None = Field(default=0.5, ge=0, le=1)
+    """Characters that are neither letters, digits nor blanks, as a share of all."""
+    max_repeated_lines: float | None = Field(default=0.3, ge=0, le=1)
+    """Lines that stood in the text before, as a share of its lines that are not empty."""
+    max_repeated_ngrams: float | None = Field(default=0.3, ge=0, le=1)
+    """Runs of three words that stood in the text before, as a share of all such runs: a text that goes in circles."""
+
+
+class Convert(Record):
+    """Write prompt and answer anew by Jinja2 templates over ``prompt``, ``answer`` and ``source`` (sandboxed, strict).
+
+    For example ``answer = "{{ answer | upper }}"``. A row whose new prompt or answer is empty fails the round.
+    """
+
+    op: Literal["convert"] = "convert"
+    prompt: str = Field(default="{{ prompt }}", min_length=1, max_length=10_000)
+    answer: str = Field(default="{{ answer }}", min_length=1, max_length=10_000)
+
+
 class FilterSimilar(Record):
     """Keep the rows whose prompts are most like those of a trusted source (cosine of hashed word n-grams)."""
 
@@ -113,16 +188,27 @@ class FilterLoss(Record):
 
 
 class Sample(Record):
-    """Draw rows at random without repeating: ``n`` rows or a ``fraction``."""
+    """Draw rows without repeating: ``n`` rows or a ``fraction``.
+
+    ``random``; ``stratified``: each source (or answer) in the share it has, or in equal parts; ``hardest``: the rows whose
+    answer has the highest loss under the base model, which wrong answers have too.
+    """
 
     op: Literal["sample"] = "sample"
     n: int | None = Field(default=None, ge=1)
     fraction: float | None = Field(default=None, gt=0, le=1)
+    method: Literal["random", "stratified", "hardest"] = "random"
+    by: Literal["source", "answer"] | None = None
+    """Of ``stratified``: what makes a stratum; ``source`` where it is left out."""
+    equal: bool = False
+    """Of ``stratified``: as many rows of each stratum, as far as it has them."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Sample:
         if (self.n is None) == (self.fraction is None):
             raise ValueError("sample needs either n or fraction")
+        if self.method != "stratified" and (self.by is not None or self.equal):
+            raise ValueError('by and equal are of method = "stratified"')
         return self
 
 
@@ -175,6 +261,10 @@ Step = Annotated[
     | Mix
     | FilterLength
     | FilterRegex
+    | FilterTokens
+    | FilterLanguage
+    | FilterQuality
+    | Convert
     | Dedup
     | FilterSimilar
     | FilterConflicts
@@ -191,7 +281,14 @@ Step = Annotated[
 #: the identity of an older recipe stays what it was.
 LATER: dict[str, dict[str, object]] = {
     "dedup": {"method": "exact", "threshold": None, "ngram": None},
+    "mix": {"temperature": None, "caps": None},
+    "sample": {"method": "random", "by": None, "equal": False},
 }
+
+
+def operator_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each operator's parameters, by the operator's name, in the order of their definition."""
+    return {kind.model_fields["op"].default: kind.model_json_schema() for kind in get_args(get_args(Step)[0])}
 
 
 def identity(step: Step) -> dict[str, object]:

@@ -7,13 +7,14 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from hpc_trex.models.base import Record
+from hpc_trex.models.shape import Shape
 
 
 class Source(Record):
-    """Where rows come from: exactly one of ``path`` (JSONL or parquet), ``hub`` or ``generator``."""
+    """Where rows come from: exactly one of ``path``, ``hub`` or ``generator``."""
 
     path: str | None = None
-    """JSONL (``.jsonl``) or parquet file; relative to the task card."""
+    """JSON lines, parquet, CSV or TSV file, or a folder of such; relative to the task card."""
     hub: str | None = None
     """Hugging Face data set id; needs ``revision`` (40 hex digits) and ``split``."""
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
@@ -25,6 +26,8 @@ class Source(Record):
     rows: int | None = Field(default=None, ge=1)
     """How many rows to generate, or the first rows to take."""
     seed: int = 0
+    shape: Shape | None = None
+    """What its rows look like, where they have not the columns that the card's templates ask for."""
     licence: str = ""
     """Where it is another one than the card's."""
     trusted: bool = False

@@ -37,8 +37,8 @@ class _Beat:
 
 
 @pytest.fixture(scope="module")
-def base(cache: Path) -> ModelRef:
-    """The built-in base model, from the run's cache or made now."""
+def base(cache: Path, base_model: Path) -> ModelRef:
+    """The built-in base model, from the run's cache."""
     from hpc_trex.training.base_model import make_builtin
 
     return make_builtin("tiny-qwen3", str(cache), _Beat()).ref
@@ -121,6 +121,28 @@ def test_crossfit_drops_far_more_wrong_answers_than_chance_and_the_same_ones_eac
     assert any("tuning a judge" in message for message in beat.messages), "a long step gives signs of life"
     again = _spec(task, base, 3, steps)
     assert prepare(again, _Beat())["sha256"] == manifest["sha256"]
+
+
+def test_the_hardest_rows_are_those_with_the_highest_loss(task: SearchPaths, base: ModelRef) -> None:
+    everything = _spec(task, base, 5, [{"op": "order", "by": "loss", "descending": True}])
+    prepare(everything, _Beat())
+    spec = _spec(task, base, 6, [{"op": "sample", "n": 40, "method": "hardest"}])
+    prepare(spec, _Beat())
+    hardest = {row.row_id for row in _rows(everything)[:40]}
+    assert len({row.row_id for row in _rows(spec)} & hardest) >= 38, "rows of one loss may change places"
+
+
+def test_tokens_are_counted_as_the_base_counts_them(task: SearchPaths, base: ModelRef) -> None:
+    from hpc_trex.training.load import load_tokenizer
+
+    tokenizer = load_tokenizer(base)
+    spec = _spec(task, base, 7, [{"op": "filter_tokens", "column": "both", "max_tokens": 30}])
+    manifest = prepare(spec, _Beat())
+    counts = [len(tokenizer(row.prompt)["input_ids"]) + len(tokenizer(row.answer)["input_ids"]) for row in _rows(spec)]
+    dropped = manifest["dropped"]
+    assert isinstance(dropped, dict)
+    assert 0 < max(counts) <= 30
+    assert dropped["4 filter_tokens"] > 0
 
 
 def test_a_curriculum_by_the_base_models_loss_rises(task: SearchPaths, base: ModelRef) -> None:

@@ -45,7 +45,7 @@ ARROWS = {
     "doctor": {"agents", "slurm", "job", "tree", "staging", "sandbox"} | GROUND,
     "sweep": {"launch", "launch_llm", "agents", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "cli": {
-        "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config", "research",
+        "data", "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config", "research",
     } | GROUND,
 }  # fmt: skip
 JOB_SIDE = {"job", "data", "training", "evaluation", "sandbox"}

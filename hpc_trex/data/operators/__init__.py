@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from hpc_trex.data.operators.base import Context, Drop, Outcome
-from hpc_trex.data.operators.collect import format_, load, mix, order, sample, split
+from hpc_trex.data.operators.collect import convert, format_, load, mix, order, sample, split
 from hpc_trex.data.operators.copies import dedup
 from hpc_trex.data.operators.filters import filter_conflicts, filter_length, filter_regex
 from hpc_trex.data.operators.judged import filter_loss, filter_similar
+from hpc_trex.data.operators.looks import filter_language, filter_quality, filter_tokens
 from hpc_trex.data.operators.python import python
 from hpc_trex.models import Record
 from hpc_trex.models import operators as parameters
@@ -19,6 +20,10 @@ OPERATORS: dict[type[Record], Callable[[Any, Any, Context], Outcome]] = {
     parameters.Mix: mix,
     parameters.FilterLength: filter_length,
     parameters.FilterRegex: filter_regex,
+    parameters.FilterTokens: filter_tokens,
+    parameters.FilterLanguage: filter_language,
+    parameters.FilterQuality: filter_quality,
+    parameters.Convert: convert,
     parameters.Dedup: dedup,
     parameters.FilterSimilar: filter_similar,
     parameters.FilterConflicts: filter_conflicts,
@@ -37,7 +42,9 @@ SEEDED = frozenset({parameters.Mix, parameters.Sample, parameters.Split, paramet
 def judged(step: Record) -> bool:
     """Tell whether a step asks the base model, so that what it makes depends on that model."""
     match step:
-        case parameters.FilterLoss() | parameters.Order(by="loss"):
+        case parameters.FilterLoss() | parameters.FilterTokens():
+            return True
+        case parameters.Order(by="loss") | parameters.Sample(method="hardest"):
             return True
     return False
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from hpc_trex.data.errors import DataProblem
-from hpc_trex.data.mixing import mix_counts
+from hpc_trex.data.mixing import mix_counts, strata_counts, tempered
 from hpc_trex.data.operators.base import (
     Context,
     Outcome,
@@ -19,8 +20,11 @@ from hpc_trex.data.operators.base import (
     unpicked,
 )
 from hpc_trex.data.seeds import choose, rank_keys
-from hpc_trex.ftbench.rows import normalised
-from hpc_trex.models.operators import Format, Load, Mix, Order, Sample, Split
+from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.render import Renderer, RowProblem
+from hpc_trex.ftbench.rows import Row, normalised
+from hpc_trex.models import Prompt
+from hpc_trex.models.operators import Convert, Format, Load, Mix, Order, Sample, Split
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -37,8 +41,13 @@ def mix(step: Mix, data: Dataset, context: Context) -> Outcome:
     places: dict[str, list[int]] = {}
     for place, source in enumerate(column(data, "source")):
         places.setdefault(source, []).append(place)
-    counts = mix_counts(step.weights, {name: len(where) for name, where in places.items()}, step.total, step.repeat)
     ids = column(data, "row_id")
+    for name, cap in (step.caps or {}).items():
+        if name in places and len(places[name]) > cap:
+            where = places[name]
+            places[name] = [where[index] for index in choose(context.seed, [ids[place] for place in where], cap)]
+    sizes = {name: len(where) for name, where in places.items()}
+    counts = mix_counts(tempered(step.weights or sizes, step.temperature), sizes, step.total, step.repeat)
     taken: list[int] = []
     for name, count in counts.items():
         if count:
@@ -53,8 +62,46 @@ def mix(step: Mix, data: Dataset, context: Context) -> Outcome:
 def sample(step: Sample, data: Dataset, context: Context) -> Outcome:
     """Draw rows without repeating; more than there are is all of them."""
     count = step.n if step.n is not None else max(1, round(len(data) * (step.fraction or 0)))
-    places = choose(context.seed, column(data, "row_id"), count)
+    if step.method == "hardest":
+        from hpc_trex.data.loss_judge import base_losses
+
+        losses = base_losses(data, context)
+        places = sorted(sorted(range(len(data)), key=lambda place: (-losses[place], place))[:count])
+    elif step.method == "stratified":
+        places = _stratified(step, data, count, context.seed)
+    else:
+        places = choose(context.seed, column(data, "row_id"), count)
     return picked(data, places, [dropped(data, unpicked(data, places), "not drawn for the sample")])
+
+
+def _stratified(step: Sample, data: Dataset, count: int, seed: int) -> list[int]:
+    strata: dict[str, list[int]] = {}
+    for place, name in enumerate(column(data, step.by or "source")):
+        strata.setdefault(normalised(name) if step.by == "answer" else name, []).append(place)
+    counts = strata_counts({name: len(where) for name, where in strata.items()}, count, equal=step.equal)
+    ids = column(data, "row_id")
+    places: list[int] = []
+    for name, where in strata.items():
+        places += [where[index] for index in choose(seed, [ids[place] for place in where], counts[name])]
+    return sorted(places)
+
+
+def convert(step: Convert, data: Dataset, context: Context) -> Outcome:
+    """Render each row anew. Raises :class:`DataProblem` naming the row."""
+    try:
+        render = Renderer(Prompt(prompt=step.prompt, answer=step.answer), "convert")
+    except UsageProblem as error:
+        raise DataProblem(error.message, hint=error.hint) from None
+
+    def rows() -> Iterator[Row]:
+        for row in (Row(*values) for values in texts(data, *Row._fields)):
+            try:
+                prompt, answer = render({"prompt": row.prompt, "answer": row.answer, "source": row.source})
+            except RowProblem as problem:
+                raise DataProblem(f"convert: row {row.row_id}: {problem}", hint="mend the template") from None
+            yield row._replace(prompt=prompt, answer=answer)
+
+    return Outcome(from_rows(rows(), context.scratch))
 
 
 def split(step: Split, data: Dataset, context: Context) -> Outcome:

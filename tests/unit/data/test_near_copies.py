@@ -16,7 +16,7 @@ from hpc_trex.data import words as columns
 from hpc_trex.data.block import outside, read_block
 from hpc_trex.data.operators.base import Context, column, from_rows
 from hpc_trex.data.operators.copies import dedup
-from hpc_trex.ftbench.materialise import _blocked
+from hpc_trex.ftbench.materialise import block_lines
 from hpc_trex.ftbench.ngrams import NGRAM, gram_hashes, telling_ngrams, word_hash, words
 from hpc_trex.ftbench.rows import Row
 from hpc_trex.models import ModelRef
@@ -131,7 +131,7 @@ def test_all_rows_alike_cost_no_quadratic_time() -> None:
 
 def _block(tmp_path: Path, evaluated: list[Row]) -> Path:
     path = tmp_path / "block.txt"
-    path.write_text("".join(f"{line}\n" for line in _blocked(evaluated)))
+    path.write_text("".join(f"{line}\n" for line in block_lines(evaluated)))
     return path
 
 

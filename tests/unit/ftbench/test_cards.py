@@ -118,7 +118,7 @@ def test_a_card_that_is_not_utf8_is_refused(folder: Path) -> None:
         (('[dev]\npath = "dev.jsonl"\n', ""), ["dev: missing"]),
         (('name = "mine"', 'name = "My Task"'), ["name:", "'My Task'"]),
         (('path = "train.jsonl"', 'path = "gone.jsonl"'), ["sources.train.path", "gone.jsonl"]),
-        (('path = "train.jsonl"', 'path = "train.csv"'), ["sources.train.path", "neither .jsonl nor .parquet"]),
+        (('path = "train.jsonl"', 'path = "train.xlsx"'), ["sources.train.path", "neither .jsonl nor .parquet"]),
         (('path = "train.jsonl"', 'hub = "a/b"\nsplit = "train"'), ["sources.train", "revision"]),
         (('path = "train.jsonl"', f'hub = "a/b"\nsplit = "x"\nrevision = "{"f" * 39}"'), ["sources.train.revision"]),
         (('path = "train.jsonl"', 'path = "train.jsonl"\nhub = "a/b"'), ["sources.train", "exactly one of path, hub"]),

@@ -1,0 +1,85 @@
+"""``hpc-trex data run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpc_trex.cli.data_words import cut, need_datasets, step_line
+from hpc_trex.cli.options import dry_run_option, emit, emit_json, json_option
+
+if TYPE_CHECKING:
+    from hpc_trex.data.by_hand import Alone
+    from hpc_trex.data.steps import Seen
+
+
+@click.command(
+    "run",
+    epilog="Examples:\n\n\b\n  hpc-trex data run recipe.toml --task my-task.toml --sample 1000\n"
+    "  hpc-trex data run recipe.toml --out prepared/",
+)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--task", help="Task card that names the sources, dev and test; default: the recipe file's own.")
+@click.option("--base", help="Folder of the base model, for the steps that ask it.")
+@click.option("--sample", type=click.IntRange(min=1), help="Take only the first so many rows of each source.")
+@click.option("--out", type=click.Path(path_type=Path), help="New folder for the prepared set; default: keep nothing.")
+@click.option(
+    "--examples",
+    type=click.IntRange(min=0, max=5),
+    default=2,
+    show_default=True,
+    help="Dropped rows to show of each reason.",
+)
+@json_option
+@dry_run_option
+def command(
+    recipe: Path, task: str | None, base: str | None, sample: int | None, out: Path | None, examples: int, json: bool,
+    dry_run: bool,
+) -> None:  # fmt: skip
+    """Run the data recipe in the file RECIPE (TOML or JSON) and show rows in, kept and dropped at each step.
+
+    With --dry-run only the recipe, the names and the first row of each source are checked.
+    """
+    need_datasets()
+    from hpc_trex.data.by_hand import first_rows, read_recipe, run_alone
+
+    alone = read_recipe(recipe, task)
+    if dry_run:
+        _dry(alone, first_rows(alone), as_json=json)
+        return
+    told: list[dict[str, Any]] = []
+
+    def watch(seen: Seen) -> None:
+        from hpc_trex.data.look import dropped_examples
+
+        entry = {**seen.entry, "cached": seen.cached, "dropped": dropped_examples(seen, examples)}
+        told.append(entry)
+        if not json:
+            emit(step_line(entry, len(alone.recipe.steps)))
+
+    manifest = run_alone(alone, base=base, sample=sample, out=out, watch=watch, beat=lambda _: None)
+    if json:
+        emit_json({"steps": told, "manifest": manifest, "out": None if out is None else str(out.absolute())})
+        return
+    held = f", {manifest['holdout_rows']} held out" if manifest["holdout_rows"] else ""
+    emit(
+        f"{manifest['rows']} rows to train on{held}; {'written to ' + str(out) if out else 'nothing kept (--out DIR keeps them)'}"
+    )
+    if not alone.guarded:
+        emit("no dev and test were named: nothing was kept apart from them")
+
+
+def _dry(alone: Alone, rows: dict[str, Any], *, as_json: bool) -> None:
+    from hpc_trex.report.difference import describe_recipe
+
+    steps = describe_recipe(alone.recipe)
+    if as_json:
+        emit_json({"steps": steps, "first_rows": {name: row._asdict() for name, row in rows.items()}})
+        return
+    for number, line in enumerate(steps, start=1):
+        emit(f"{number:>3}  {line}")
+    for name, row in rows.items():
+        emit(f"first row of {name}: {cut(row.prompt)} -> {cut(row.answer)}")
+    emit("nothing was run (--dry-run)")
