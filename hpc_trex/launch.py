@@ -29,6 +29,7 @@ from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.knowledge.start import start_lines
 from hpc_trex.launch_llm import endpoint_words, llm_settings
 from hpc_trex.layout import SearchPaths, home
+from hpc_trex.memory.fit import plan_lines, require_fit
 from hpc_trex.models import (
     GATES,
     Budget,
@@ -122,6 +123,7 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
     directory = Path(options.directory).expanduser().absolute() if options.directory else None
     name = options.name or (directory.name if directory else new_name(loaded.card.name))
     config = _config(options, name, loaded, profile, model, options.parallel or profile.parallel or scheduler.slots())
+    require_fit(config)
     directory = directory or home() / name
     require_safe_place(directory)
     if directory.exists() and any(directory.iterdir()):
@@ -241,6 +243,7 @@ def _lines(config: SearchConfig, directory: Path) -> list[str]:
         f"plan       {config.budget.max_nodes} rounds of {researcher.trials} trial(s), {researcher.name} on {policy.name}"
         + (f", without {' and '.join(researcher.without)}" if researcher.without else ""),
         f"at worst   {count} trainings of {train.minutes} min: {worst}",
+        *plan_lines(config),
     ]
 
 

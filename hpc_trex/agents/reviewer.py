@@ -12,6 +12,7 @@ from hpc_trex.agents.distance import NEAR, distance
 from hpc_trex.agents.moves import Playbook
 from hpc_trex.agents.protocol import TreeView
 from hpc_trex.agents.tree_facts import drafts
+from hpc_trex.memory.fit import misfit
 from hpc_trex.models import DataRecipe, Profile, RoundPlan, TrainConfig
 from hpc_trex.models.operators import (
     FilterLength,
@@ -181,6 +182,9 @@ def _training(train: TrainConfig, view: TreeView) -> Iterator[str]:
         yield f"max_seq_len {train.max_seq_len} is above {LONGEST}"
     if train.micro_batch_size is not None and train.micro_batch_size > train.batch_size:
         yield f"micro_batch_size {train.micro_batch_size} is above batch_size {train.batch_size}"
+    too_large = misfit(train, view.config)
+    if too_large:
+        yield too_large
     if train.quantization != "none" and train.method == "full":
         yield f"quantization {train.quantization} is for method lora: 4-bit weights cannot be trained themselves"
     longest = sum(sources_of(view).rows.values()) * train.epochs

@@ -103,6 +103,8 @@ class Profile(Record):
     """The longest job that the partition takes; a longer one is refused before anything is submitted."""
     gpus_on_a_node: int | None = Field(default=None, ge=0)
     """GPUs of the partition's largest node, for the same purpose."""
+    gpu_mem_gb: float | None = Field(default=None, gt=0)
+    """Memory of one GPU in GiB: a training that cannot fit is refused before it is queued, with figures."""
     max_array: int | None = Field(default=None, ge=1)
     """``MaxArraySize`` of the cluster: array indices stay below it. Default: asked of ``scontrol show config``."""
     preemption: str = ""

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "hpc_trex"
 
-GROUND = {"models", "layout", "files", "errors", "site", "suggest", "samples", "builtin", "faults", "absent"}
+GROUND = {"models", "layout", "files", "errors", "site", "suggest", "samples", "builtin", "memory", "faults", "absent"}
 #: What each room may import of the others.
 ARROWS = {
     "models": set(),
@@ -23,6 +23,7 @@ ARROWS = {
     "faults": set(),
     "samples": GROUND,
     "builtin": GROUND,
+    "memory": GROUND,
     "ftbench": GROUND,
     "tree": GROUND,
     "knowledge": {"tree"} | GROUND,
@@ -39,7 +40,7 @@ ARROWS = {
     "research": GROUND,
     "absent": set(),
     "config": GROUND,
-    "controller": {"knowledge", "agents", "slurm", "report", "tree", "ftbench", "research"} | GROUND,
+    "controller": {"knowledge", "evaluation", "agents", "slurm", "report", "tree", "ftbench", "research"} | GROUND,
     "launch_llm": {"agents", "controller", "slurm", "staging"} | GROUND,
     "launch": {"launch_llm", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "doctor": {"agents", "slurm", "job", "tree", "staging", "sandbox"} | GROUND,

@@ -13,7 +13,7 @@ from hpc_trex.agents.distance import NEAR, distance, recipe_distance
 from hpc_trex.agents.executor import repaired_train
 from hpc_trex.agents.moves import load_playbook
 from hpc_trex.agents.reviewer import near_duplicates, review
-from hpc_trex.models import DataRecipe, FailureClass, RoundPlan, TrainConfig, TrialPlan
+from hpc_trex.models import DataRecipe, FailureClass, Resources, RoundPlan, TrainConfig, TrialPlan
 from hpc_trex.models.operators import (
     Dedup,
     FilterLength,
@@ -226,3 +226,11 @@ def test_moves_find_their_place_beside_a_step_of_code() -> None:
     steps = [*BOTH, Python(code=IDENTITY), Split()]
     assert [step.op for step in placed(steps, Dedup())] == ["load", "load", "dedup", "python", "split"]
     assert [step.op for step in placed(steps, Sample(n=5))] == ["load", "load", "python", "sample", "split"]
+
+
+def test_a_training_that_cannot_fit_the_profiles_gpus_is_refused_with_figures() -> None:
+    tree = coding(gpu_mem_gb=0.01, train=Resources(gpus_per_node=1))
+    tree.config = tree.config.model_copy(update={"model": "builtin:tiny-qwen3"})
+    refused = [reason for reason in review(plan(*BOTH), tree) if "gpu_mem_gb" in reason]
+    assert len(refused) == 1
+    assert "trial 1: one row of 512 tokens needs about" in refused[0]

@@ -1,0 +1,1 @@
+"""What a training needs of a GPU's memory, said before the queue: plain arithmetic, no torch (docs/training.md)."""
