@@ -69,7 +69,20 @@ def _scored(view: BestView | None) -> dict[str, Any] | None:
 
 
 def _tree_node(node: NodeView) -> dict[str, Any]:
-    wanted = {"id", "parent", "depth", "state", "move", "score", "reward", "visits", "pending", "best_trial", "failure"}
+    wanted = {
+        "id",
+        "parent",
+        "depth",
+        "state",
+        "move",
+        "score",
+        "reward",
+        "visits",
+        "pending",
+        "best_trial",
+        "failure",
+        "struck",
+    }
     body = node.model_dump(mode="json", include=wanted)
     body["hypothesis"] = node.plan.hypothesis if node.plan else ""
     body["trials"] = [_tree_trial(trial) for trial in node.trials]
@@ -77,6 +90,8 @@ def _tree_node(node: NodeView) -> dict[str, Any]:
 
 
 def _tree_trial(trial: TrialView) -> dict[str, Any]:
-    body = trial.model_dump(mode="json", include={"trial", "kind", "state", "score", "seed", "replicate_of", "failure"})
+    body = trial.model_dump(
+        mode="json", include={"trial", "kind", "state", "score", "seed", "replicate_of", "failure", "struck"}
+    )
     body["label"] = trial.plan.label if trial.plan else ""
     return body

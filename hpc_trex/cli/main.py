@@ -33,6 +33,8 @@ COMMANDS = {
     "pause": Entry("pause", "Start no more jobs until resume."),
     "approve": Entry("approve", "Let a search go on that waits for you."),
     "reject": Entry("reject", "Have something else proposed than what waits for you."),
+    "strike": Entry("strike", "Take a result that you do not believe out of the tree."),
+    "restore": Entry("restore", "Let a struck result count again."),
     "retry": Entry("retry", "Run a failed or cancelled round again."),
     "cancel": Entry("cancel", "End a search, or some rounds of it."),
     "budget": Entry("budget", "GPU-hours and CPU-hours used, reserved and left."),

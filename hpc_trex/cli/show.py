@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @json_option
 def command(node: str, search: str | None, last: bool, reasoning: bool, json: bool) -> None:
-    """Show round NODE of SEARCH: plan, data recipe, difference from its parent, trials, jobs, diagnosis,
+    """Show round NODE of SEARCH: plan, data recipe, difference from its parent, trials, jobs, review of its records, diagnosis,
     bad cases against the parent's row by row, the agents' calls.
     """
     from hpc_trex.agents.llm.ledger import Ledger
@@ -33,8 +33,10 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
     from hpc_trex.report.cases import cases_text, read_cases
     from hpc_trex.report.difference import plan_difference
     from hpc_trex.report.gates import gates_text
+    from hpc_trex.report.review import review_lines
     from hpc_trex.report.tables import node_text
     from hpc_trex.tree.gates import gates
+    from hpc_trex.tree.review import verdicts
     from hpc_trex.tree.store import Store
 
     paths, number = pick(search, last), number_of(node)
@@ -46,17 +48,22 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
         view = reader.node(number)
         attempts = reader.attempts(view.id)
         parent = None if view.parent is None else reader.node(view.parent)
+        noise, decided = reader.noise(), verdicts(reader, view.id)
+        sd, higher = noise[0] if noise else None, reader.higher_is_better
+    review = review_lines(view, parent, noise=sd, higher=higher, verdicts=decided)
     difference = plan_difference(parent, view)
     cases = read_cases(paths, view.id)
     calls = Ledger(paths.llm).calls(view.id) if paths.llm.is_dir() else []
     if json:
         more = {
             "calls": [call.model_dump(mode="json") for call in calls],
+            "review": review,
+            "verdicts": [one.model_dump(mode="json") for one in decided],
             "cases": cases.model_dump(mode="json") if cases is not None else None,
         }
         emit_json(node_json(view, attempts, difference) | more | {"gates": gates_json(asked)})
         return
-    emit(node_text(view, attempts, difference, look()))
+    emit(node_text(view, attempts, difference, look(), review))
     if cases is not None:
         emit(f"\n{cases_text(cases)}")
     if asked:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from hpc_trex.agents.executor import repaired_train
+from hpc_trex.controller.best import best_trial
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.review import check_claims, struck_end
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.models import (
     FATES,
@@ -122,7 +124,8 @@ def _advance_trial(work: Work, trial: TrialView, *, prepared: bool) -> Iterator[
         return
     if trial.reused_from is not None:
         source = work.store.trial(*trial.reused_from)
-        if source.state is not TrialState.CANCELLED:  # then this trial, which nobody cancelled, runs itself
+        # One that was cancelled or struck gives nothing: then this trial runs itself.
+        if source.state is not TrialState.CANCELLED and not source.struck:
             _take_over(work, trial, source)
             return
     attempts = work.store.attempts(trial.node, trial.trial)
@@ -250,9 +253,17 @@ def _end_node_if_over(work: Work, node: int) -> None:
     open_states = (TrialState.PLANNED, TrialState.ACTIVE)
     if not planned or any(trial.state in open_states for trial in view.trials) or view.state is not NodeState.PENDING:
         return
+    check_claims(work, node)
+    view = work.store.node(node)
+    planned = [trial for trial in view.trials if trial.kind is not JobKind.TEST and trial.replicate_of is None]
     best = best_trial(view, higher=work.card.metric.higher_is_better)
     if best is not None:
         work.record(NodeEnded(node=node, state=NodeState.DONE, score=best[1], best_trial=best[0]))
+        return
+    struck = struck_end(view)
+    if struck is not None:
+        work.record(struck)
+        work.say(f"node {node} is struck: {struck.message}")
         return
     failures = [trial.failure for trial in planned if trial.failure is not None]
     charged = [failure for failure in failures if FATES[failure].charged]
@@ -268,18 +279,3 @@ def _end_node_if_over(work: Work, node: int) -> None:
             message=messages[0],
         )
     )
-
-
-def best_trial(view: NodeView, *, higher: bool) -> tuple[int, float] | None:
-    """Return (trial, mean score over its seeds) of the round's best planned trial; None when none has a score."""
-    means = {}
-    for trial in view.trials:
-        if trial.replicate_of is None and trial.kind is not JobKind.TEST and trial.score is not None:
-            scores = [trial.score] + [
-                other.score for other in view.trials if other.replicate_of == trial.trial and other.score is not None
-            ]
-            means[trial.trial] = sum(scores) / len(scores)
-    if not means:
-        return None
-    best = (max if higher else min)(means, key=lambda number: (means[number], -number if higher else number))
-    return best, means[best]

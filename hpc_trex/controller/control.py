@@ -108,6 +108,11 @@ def why_not_retry(tree: TreeReads, request: Request) -> tuple[str, str]:
         return refusal
     if view.state is NodeState.DONE:
         return f"node {view.id} is done: its best trial counts", "retry is for rounds that failed or were cancelled"
+    if view.state is NodeState.STRUCK:
+        return (
+            f"node {view.id} has run, and is struck",
+            f"hpc-trex show {view.id}; to count it: hpc-trex restore {view.id}",
+        )
     if request.trial is not None:
         trial = tree.trial(view.id, request.trial)
         if trial.state not in FAILED_TRIAL:

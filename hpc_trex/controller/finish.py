@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import statistics
 
-from hpc_trex.controller.advance import best_trial
+from hpc_trex.controller.best import best_trial
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.remember import remember_search
+from hpc_trex.controller.review import check_claims, settle_reviewed
 from hpc_trex.models import FailureClass, JobKind, NodeState, NodeView, SearchState, TrialState, TrialView
 from hpc_trex.tree.events import Chosen, NodeRescored, NoiseMeasured, TestScored, TrialAdded
 
@@ -20,7 +21,9 @@ SIGMAS = 2.0
 
 
 def rescore(work: Work) -> None:
-    """Bring the scores of repeated rounds, and the noise floor, up to the repeats that have come in."""
+    """Bring the scores of repeated rounds, and the noise floor, up to the repeats that have come in and that stand."""
+    check_claims(work)
+    settle_reviewed(work)
     groups: list[list[float]] = []
     higher = work.card.metric.higher_is_better
     for node in work.store.replicated_nodes():

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from hpc_trex.agents.registry import make_researcher
-from hpc_trex.controller import budget, control, gates
+from hpc_trex.controller import budget, control, gates, review
 from hpc_trex.controller.advance import Ready, advance
 from hpc_trex.controller.collect import collect
 from hpc_trex.controller.context import Work
@@ -208,9 +208,10 @@ class Controller:
 
     def _baseline_failed(self) -> bool:
         root = self.store.node(0)
-        if root.state not in (NodeState.FAILED, NodeState.CANCELLED):
+        if root.state not in (NodeState.FAILED, NodeState.CANCELLED, NodeState.STRUCK):
             return False
-        why = root.trials[0].message if root.trials else root.message
+        struck = root.state is NodeState.STRUCK
+        why = f"it is struck: {root.message}" if struck else root.trials[0].message if root.trials else root.message
         capped = budget.REACHED if why.startswith(budget.REACHED) else ""
         why = why.removeprefix(budget.REACHED)
         self.work.change_state(SearchState.FAILED, f"{capped}the baseline could not be evaluated: {why}")
@@ -240,6 +241,9 @@ class Controller:
         elif request.action in ("approve", "reject"):
             gates.decide(self.work, request)
             self.reading.unread = True  # a rejected brief is written anew
+        elif request.action in ("strike", "restore"):
+            (review.strike if request.action == "strike" else review.restore)(self.work, request)
+            self.reading.unread = True  # a restored round is read
         elif request.action == "pause":
             control.pause(self.work, request)
         else:

@@ -10,7 +10,7 @@ from hpc_trex.models.base import Record
 class ClaimFinding(Record):
     """One finding about a trial's score."""
 
-    check: Literal["weights", "data", "contamination", "evaluation", "score", "answers", "reuse", "opinion"]
+    check: Literal["weights", "data", "contamination", "evaluation", "score", "answers", "records", "reuse", "gain"]
     severity: Literal["strike", "note"]
     """``strike``: the score is no evidence; ``note``: a person should know."""
     text: str

@@ -9,6 +9,7 @@ from hpc_trex.models import AttemptView, JobKind, NodeView, Score, TrialView
 from hpc_trex.report.cases import cases_view, read_cases
 from hpc_trex.report.difference import describe_recipe, describe_train, number, plan_difference, telling
 from hpc_trex.report.gather import of_attempt
+from hpc_trex.report.review import review_lines
 from hpc_trex.report.source import ReportSource, span
 
 #: Up to so many jobs the log of every trial's last job is shown, beyond it only those of failed ones.
@@ -26,7 +27,13 @@ def node_details(search: SearchPaths, source: ReportSource) -> dict[str, dict[st
     logged = len(source.attempts) <= LOGGED_JOBS
     return {
         str(node.id): _node(
-            search, node, nodes.get(node.parent) if node.parent is not None else None, jobs, logged=logged
+            search,
+            node,
+            nodes.get(node.parent) if node.parent is not None else None,
+            jobs,
+            logged=logged,
+            noise=source.status.noise_sd,
+            higher=source.task.metric.higher_is_better,
         )
         for node in source.nodes
     }
@@ -39,6 +46,8 @@ def _node(
     jobs: dict[tuple[int, int], list[AttemptView]],
     *,
     logged: bool,
+    noise: float | None,
+    higher: bool,
 ) -> dict[str, Any]:
     plan = node.plan
     trials = [_trial(search, trial, jobs.get((node.id, trial.trial), []), logged=logged) for trial in node.trials]
@@ -66,6 +75,7 @@ def _node(
         "cpuHours": node.cost_cpu_hours,
         "best": node.best_trial,
         "struck": node.struck,
+        "review": review_lines(node, parent, noise=noise, higher=higher),
         "preparation": _preparation(search, jobs.get((node.id, 0), []), logged=logged),
         "badFrom": bad["trial"] if bad else None,
         "bad": bad["bad"] if bad else [],
@@ -100,12 +110,12 @@ def _trial(search: SearchPaths, trial: TrialView, attempts: list[AttemptView], *
     return {
         "trial": trial.trial,
         "kind": trial.kind.value,
-        "state": trial.state.value,
+        "state": "struck" if trial.struck else trial.state.value,
         "label": trial.plan.label if trial.plan else "",
         "seed": trial.seed,
         "replicateOf": trial.replicate_of,
         "reusedFrom": list(trial.reused_from) if trial.reused_from else None,
-        "score": main.value if main else trial.score,
+        "score": None if trial.struck else main.value if main else trial.score,
         "low": main.low if main else None,
         "high": main.high if main else None,
         "train": telling(trial.plan.train) if trial.plan else {},

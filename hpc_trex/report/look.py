@@ -17,6 +17,7 @@ STATE_COLOURS = {
     "paused": "yellow",
     "failed": "red",
     "cancelled": "yellow",
+    "struck": "red",
 }
 
 

@@ -183,7 +183,7 @@ def _trial_row(
     train = trial.plan.train if trial.plan else None
     scores = trial.result.scores if trial.result else {}
     main = scores.get("main") or scores.get("chosen")
-    score = main.value if main else trial.score
+    score = None if trial.struck else main.value if main else trial.score
     sealed = trial.kind is JobKind.TEST
     compared = not sealed and node.parent is not None
     gain = sign * (score - base) if score is not None and base is not None and compared else None
@@ -204,7 +204,7 @@ def _trial_row(
         "range": interval(main.low, main.high) if main else "",
         "gain": gain,
         "gainText": signed(gain) if gain is not None else "",
-        "state": trial.state.value,
+        "state": "struck" if trial.struck else trial.state.value,
         "failure": trial.failure.value if trial.failure else "",
         "seconds": seconds,
         "time": span(seconds) if seconds else "",

@@ -97,8 +97,6 @@ class TakenOver(NamedTuple):
 def unread_claims(tree: TreeReads) -> list[tuple[int, int]]:
     """Return (node, trial) of every score whose records nobody has looked at; the sealed test is not one of them."""
     sql = """SELECT node, trial FROM trials WHERE state = 'done' AND findings IS NULL AND kind != 'test'
-             AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.node = trials.node AND attempts.trial = trials.trial
-                             AND attempts.state IN ('intent', 'queued', 'running'))
              ORDER BY node, trial"""
     return [(node, trial) for node, trial in tree.db.conn.execute(sql)]
 

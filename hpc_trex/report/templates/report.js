@@ -151,6 +151,7 @@
       ...part("Expected effect", paragraph(node.expected)),
       ...part("Against its parent", changes(node.changes)),
       ...part("Failure", node.failure ? make("p", "", make("span", "fail", node.failure + " "), node.message) : null),
+      ...part("Review", node.review.length ? make("ul", "", ...node.review.map((line) => make("li", "", line))) : null),
       ...part("Diagnosis", paragraph(node.report)),
       ...part("Bad cases by group, row by row against the parent", moved(node.cases)),
       ...part("Trials", node.trials.map((one) => trial(one, node))),

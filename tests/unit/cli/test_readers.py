@@ -72,7 +72,7 @@ def test_tree_json_has_the_promised_keys(trex: Trex, make_search: Make) -> None:
         assert {"id", "parent", "state", "score", "reward", "visits", "pending", "trials"} <= set(node)
     assert nodes[1]["trials"][1] == {
         "trial": 2, "kind": "train", "state": "done", "score": 0.6, "seed": 0, "replicate_of": None, "failure": None,
-        "label": "lr x3",
+        "label": "lr x3", "struck": False,
     }  # fmt: skip
 
 
