@@ -31,6 +31,7 @@ from tests.program import assert_whole, trex, wait_until
 
 pytestmark = pytest.mark.cluster
 
+PATIENCE = 240.0
 #: More restarts than this are a search that does not get on.
 MOST = 600
 
@@ -102,7 +103,7 @@ def assert_each_ran_once(paths: SearchPaths, starts: Path) -> None:
     with Store.read(paths) as store:
         tokens = Counter(attempt.token for attempt in store.attempts())
         assert all(attempt.attempt == 1 for attempt in store.attempts()), "a death of the controller cost an attempt"
-    wait_until(lambda: jobs_in_accounting(paths) == tokens, seconds=30, what=f"one job each: {tokens}")
+    wait_until(lambda: jobs_in_accounting(paths) == tokens, seconds=PATIENCE, what=f"one job each: {tokens}")
     assert Counter(line.split()[0] for line in starts.read_text().splitlines()) == tokens
     claims = [
         json.loads(path.read_text())["token"] for path in paths.root.glob("nodes/*/trials/*/attempts/*/started.json")
@@ -186,11 +187,11 @@ def test_a_launch_that_dies_leaves_a_whole_search_or_none(testcluster, tmp_path,
 
 
 def with_running_jobs(home: Path, starts: Path, name: str) -> SearchPaths:
-    """Return a search without a controller that has two trainings running."""
-    paths = noop_search(home, noop_profile(seconds=60, starts=starts, poll_seconds=0.05), name=name, max_nodes=1)
+    """Return a search without a controller that has two trainings running, which only a cancel ends in time."""
+    paths = noop_search(home, noop_profile(seconds=600, starts=starts, poll_seconds=0.05), name=name, max_nodes=1)
     with Controller(paths) as controller:
         controller.start()
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while [item.state for item in controller.store.live_attempts()] != [AttemptState.RUNNING] * 2:
             assert time.monotonic() < end, "no two trainings ran"
             controller.tick()
@@ -207,7 +208,7 @@ def assert_cancelled(paths: SearchPaths) -> None:
         tokens = Counter(attempt.token for attempt in store.attempts())
     assert not paths.stop_request.exists()
     assert not leftovers(paths.root)
-    wait_until(lambda: jobs_in_accounting(paths) == tokens, seconds=30, what=f"one job each: {tokens}")
+    wait_until(lambda: jobs_in_accounting(paths) == tokens, seconds=PATIENCE, what=f"one job each: {tokens}")
     queue = subprocess.run(
         ["squeue", "--me", "-h", "-t", "PD,R", "-o", "%j"], capture_output=True, text=True, check=True
     )

@@ -29,4 +29,4 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize(("accounting", "seed"), [(True, 11), (False, 12)])
 def test_searches_are_whole_behind_a_storm(short, accounting, seed):
     """Each kind of blow falls once: see tests/storm/weather.py, and tests/storm/verdict.py for what must hold."""
-    assert storm(short, minutes=0.5, seed=seed, accounting=accounting, pause=1.5, settle=4.0, longest=8) == []
+    assert storm(short, minutes=0.5, seed=seed, accounting=accounting, pause=1.5, settle=10.0, longest=8) == []

@@ -96,7 +96,11 @@ class World:
         os.environ["SLURM_CONF"] = str(self.cluster.conf)
         if shutil.which("slurmctld") is None:
             os.environ["PATH"] += ":/usr/sbin"
-        self.searches = [self._search(partition, seed, rounds, longest) for partition in PARTITIONS]
+        try:
+            self.searches = [self._search(partition, seed, rounds, longest) for partition in PARTITIONS]
+        except BaseException:
+            self.cluster.down()  # nobody else knows of it
+            raise
 
     def __enter__(self) -> World:
         return self
