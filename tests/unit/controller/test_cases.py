@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,30 +10,44 @@ import pytest
 from hpc_trex.controller import Controller
 from hpc_trex.controller.cases import SAMPLES_READ, make_cases, samples_of
 from hpc_trex.files import read_record
-from hpc_trex.models import JobKind, NodeState
+from hpc_trex.models import JobKind, NodeState, Score
 from hpc_trex.models.cases import CaseReport
 from hpc_trex.samples import EvaluatedRow, write_samples
 from hpc_trex.tree.store import Store
 from tests.unit.controller import simulation
 from tests.unit.controller.conftest import drive, until
 
+BASELINE, TRAINED = range(4), range(2, 17)
+"""Of each 20 dev rows, those that the baseline and that every training has right."""
+
 
 @pytest.fixture(autouse=True)
 def jobs_leave_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The baseline has the first 4 of 20 rows right, every training the rows 2 to 16."""
+    """Simulated jobs answer the search's own dev rows: a claim that its rows contradict would be struck."""
     plain = simulation.result_of
 
     def result_of(spec, failure):
         made = plain(spec, failure)
         if spec.kind not in (JobKind.BASELINE, JobKind.TRAIN) or failure is not None:
             return made
-        right = range(2, 17) if spec.kind is JobKind.TRAIN else range(4)
-        rows = [EvaluatedRow(f"dev:{n}", f"q {n}", "a", "b", float(n in right)) for n in range(20)]
+        right = TRAINED if spec.kind is JobKind.TRAIN else BASELINE
+        dev = [json.loads(line) for line in Path(spec.eval_rows).read_text().splitlines()]
+        rows = [answered(row, right=number % 20 in right) for number, row in enumerate(dev)]
         path = Path(spec.attempt_dir) / "samples.jsonl"
         write_samples(path, rows)
-        return made.model_copy(update={"samples": str(path)})
+        value = sum(row.score for row in rows) / len(rows)
+        main = Score(metric="accuracy", value=value, low=value - 0.1, high=value + 0.1, n=len(rows))
+        return made.model_copy(update={"samples": str(path), "scores": {"main": main}})
 
     monkeypatch.setattr(simulation, "result_of", result_of)
+
+
+def answered(row: dict[str, str], *, right: bool) -> EvaluatedRow:
+    wanted = row["answer"]
+    if right:
+        return EvaluatedRow(row["row_id"], row["prompt"], wanted, wanted, 1.0)
+    other = "login" if wanted != "login" else "billing"
+    return EvaluatedRow(row["row_id"], row["prompt"], other, wanted, 0.0, ("other_label",))
 
 
 def cases(paths, node: int) -> CaseReport:
@@ -53,9 +68,12 @@ def test_each_round_is_compared_with_its_parent(search, cluster) -> None:
         assert moved is not None
         assert moved.parent == node.parent
         if node.parent == 0:
-            assert (moved.fixed, moved.broken, moved.still_bad, moved.still_right) == (13, 2, 3, 2)
-            assert "Against node 0 row by row: 13 fixed, 2 broken" in node.report
-            assert "p = 0.0074: more than chance" in node.report
+            twenties, rest = divmod(moved.pairs, 20)
+            assert rest == 0
+            counts = [times * twenties for times in (13, 2, 3, 2)]
+            assert [moved.fixed, moved.broken, moved.still_bad, moved.still_right] == counts
+            assert f"Against node 0 row by row: {counts[0]} fixed, {counts[1]} broken" in node.report
+            assert ": more than chance" in node.report
 
 
 @pytest.fixture
