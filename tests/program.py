@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -69,9 +68,3 @@ def assert_whole(search: Path) -> None:
     assert started <= {item.token for item in attempts}, "a job ran that nobody recorded"
     assert sum(trial.kind is JobKind.TEST for trial in trials) == 1
     assert sum(item.kind is JobKind.TEST for item in attempts) == 1
-
-
-def environment(folder: Path) -> None:
-    """Point the program at folders of the test."""
-    os.environ["HPC_TREX_HOME"] = str(folder / "searches")
-    os.environ["OMP_NUM_THREADS"] = "1"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.program import environment, trex, wait_until
+from tests.program import trex, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -20,7 +20,7 @@ COMPUTE = [
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path, testcluster, monkeypatch):
-    environment(tmp_path)
+    monkeypatch.setenv("HPC_TREX_HOME", str(tmp_path / "searches"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 
 
@@ -61,7 +61,7 @@ def test_a_probe_that_waits_in_the_queue_is_told_why_and_cancelled(tmp_path):
     found = examined("--profile", small(tmp_path / "held.toml", "extra = { hold = true }"), "--wait", 2)
     assert found["probe job"]["verdict"] == "warning"
     assert "JobHeldUser (held by you" in found["probe job"]["found"]
-    wait_until(lambda: "trex-doctor" not in queue(), seconds=10, what="the held probe to be cancelled")
+    wait_until(lambda: "trex-doctor" not in queue(), seconds=240, what="the held probe to be cancelled")
     assert not set(COMPUTE[1:-1]) & set(found) - {"GPUs", "flash-attn", "torch"}
 
 

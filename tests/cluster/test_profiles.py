@@ -13,14 +13,14 @@ from hpc_trex.models import SearchState
 from hpc_trex.slurm.profiles import load_profile
 from tests.cluster.conftest import started
 from tests.noop import finish, noop_profile, noop_search
-from tests.program import environment, trex
+from tests.program import trex
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path, testcluster, monkeypatch):
-    environment(tmp_path)
+    monkeypatch.setenv("HPC_TREX_HOME", str(tmp_path / "searches"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HPC_TREX_SITE", raising=False)
 
