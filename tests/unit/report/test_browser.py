@@ -4,10 +4,12 @@ import shutil
 
 import pytest
 
+from hpc_trex.files import write_record
 from hpc_trex.layout import SearchPaths
 from hpc_trex.report.html import write_report
 from hpc_trex.report.source import DASH
 from tests.unit.report.sample import bare, grown
+from tests.unit.report.test_cases import CASES, MOVED
 from tests.unit.report.test_html import HOSTILE, hostile
 
 pytestmark = pytest.mark.browser
@@ -71,6 +73,27 @@ def test_a_click_on_a_round_opens_its_drawer_and_another_place_closes_it(visit):
     page.locator("h2", has_text="Trials").click()
     assert drawer.is_hidden()
     assert "#" not in page.url
+
+
+def test_a_drawer_has_the_rows_against_the_parents_as_a_table_and_hostile_answers_as_text(visit):
+    def make(search):
+        source = grown(search, 4)
+        broken = MOVED.examples[0].model_copy(update={"now": HOSTILE})
+        moved = MOVED.model_copy(update={"examples": (broken,)})
+        write_record(search.cases(3), CASES.model_copy(update={"movement": moved}))
+        return source
+
+    page = visit(make)
+    page.locator("#node-3 .glyph").click()
+    drawer = page.locator("#drawer")
+    table = drawer.locator("table", has_text="before, now:")
+    assert table.locator("thead th").all_inner_texts() == ["before, now:", "right", "content", "refusal"]
+    assert table.locator("tbody tr").last.locator("td").all_inner_texts() == ["format", "6", "1", "0"]
+    assert "6 fixed, 1 broken, 3 still bad, 10 still right" in drawer.inner_text()
+    assert HOSTILE[:30] in drawer.inner_text()
+    page.keyboard.press("Escape")
+    page.locator("#node-2 .glyph").click()
+    assert "before, now:" not in drawer.inner_text()
 
 
 def test_the_tree_is_walked_with_the_keyboard(visit):
