@@ -13,6 +13,7 @@ from hpc_trex.models import SearchState
 from tests.program import assert_whole, start, status, trex, wait_until
 
 pytestmark = pytest.mark.local
+PATIENCE = 300.0
 
 
 def test_launch_alone_runs_a_whole_search_with_scores_that_rise(tmp_path, home):
@@ -44,7 +45,7 @@ def test_launch_alone_runs_a_whole_search_with_scores_that_rise(tmp_path, home):
     trex("report", search)
 
 
-def test_a_killed_controller_is_followed_by_resume_and_nothing_is_lost_or_doubled(tmp_path, home):
+def test_a_killed_controller_is_followed_by_resume_and_nothing_is_lost_or_doubled(tmp_path, home, base_model):
     search = home / "killed"
     log = tmp_path / "log"
     arguments = ("--task", "mini-triage", "--name", "killed", "--max-nodes", 2, "--trials", 2)
@@ -52,12 +53,12 @@ def test_a_killed_controller_is_followed_by_resume_and_nothing_is_lost_or_double
         command = ("launch", *arguments) if number == 0 else ("resume", search)
         process = start(*command, log=log)
         events = SearchPaths(search).events
-        wait_until(events.exists, seconds=60, what="the search directory")
+        wait_until(events.exists, seconds=PATIENCE, what="the search directory")
         seen = len(events.read_bytes().splitlines())
         wait_until(
             lambda seen=seen, events=events: len(events.read_bytes().splitlines()) >= seen + 7,
-            seconds=300,
-            what=f"seven further events; {log.read_text()}",
+            seconds=PATIENCE,
+            what=f"seven further events; see {log}",
         )
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -92,12 +93,12 @@ def test_a_search_can_be_cancelled_while_it_runs(tmp_path, home, base_model):
     search = home / "cancelled"
     process = start("launch", "--name", "cancelled", "--model", base_model, log=tmp_path / "log")
     claims = lambda: list(search.glob("nodes/0001/trials/*/attempts/*/started.json"))  # noqa: E731
-    wait_until(lambda: bool(claims()), seconds=180, what="a job of the first round")
+    wait_until(lambda: bool(claims()), seconds=PATIENCE, what="a job of the first round")
     trex("cancel", search)
-    process.wait(timeout=60)
+    process.wait(timeout=PATIENCE)
     assert status(search)["state"] == SearchState.CANCELLED
     pids = [json.loads(claim.read_text())["pid"] for claim in claims()]
-    wait_until(lambda: not any(_runs(pid) for pid in pids), seconds=30, what="the jobs to end")
+    wait_until(lambda: not any(_runs(pid) for pid in pids), seconds=60, what="the jobs to end")
 
 
 def _runs(pid: int) -> bool:
