@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Container
 
-from hpc_trex.agents.protocol import TreeView
+from hpc_trex.agents.mending import Failed, GivesUp, Repaired
+from hpc_trex.agents.protocol import NothingToPropose, TreeView
 from hpc_trex.models import LlmCall
 
 
@@ -26,6 +27,10 @@ class AtOnce:
 
     def close(self) -> None:
         """Nothing is under way."""
+
+    def repair(self, view: TreeView, failed: Failed) -> Repaired | GivesUp:  # noqa: ARG002
+        """What no rule mends, nobody mends."""
+        raise NothingToPropose
 
     def new_calls(self, known: Container[str]) -> list[LlmCall]:  # noqa: ARG002
         """Nobody is called."""

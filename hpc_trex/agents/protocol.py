@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from hpc_trex.agents.mending import Failed, GivesUp, Repaired
 from hpc_trex.models import GateView, Insight, LlmCall, NodeView, RoundPlan, SearchConfig, TaskCard
 from hpc_trex.models.cases import CaseReport
 from hpc_trex.samples import EvaluatedRow
@@ -130,6 +131,13 @@ class Researcher(Protocol):
         Raises ``NothingToPropose`` when it has no idea left for this parent, ``StillThinking`` while it works on it,
         ``AwaitsApproval`` when a person must agree to its direction first, and
         ``TrexError`` when it cannot work now (an endpoint that is away, a cap that is reached).
+        """
+        ...
+
+    def repair(self, view: TreeView, failed: Failed) -> Repaired | GivesUp:
+        """Mend a job that failed by its own settings or recipe, where no rule does; the Executor's part.
+
+        Raises ``StillThinking`` while it works on it, and ``TrexError`` when it cannot work now.
         """
         ...
 

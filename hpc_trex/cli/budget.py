@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 def command(search: str | None, last: bool, by: str | None, every: bool, json: bool) -> None:
     """Show what SEARCH has used of its caps, and what its jobs that are not over may use at worst (reserved)."""
     from hpc_trex.models import PersonTime
+    from hpc_trex.models.llm import AgentSpent
+    from hpc_trex.report.agents import agents_text
     from hpc_trex.report.gates import person_words
     from hpc_trex.report.spending import budget_text
     from hpc_trex.searches import list_searches
@@ -37,6 +39,10 @@ def command(search: str | None, last: bool, by: str | None, every: bool, json: b
         emit_json({"searches": [{**body, "rows": [row.model_dump() for row in body["rows"]]} for body in bodies]})
         return
     emit(budget_text(bodies, by))
+    for body in bodies:
+        if body["agents"]:
+            told = agents_text([AgentSpent.model_validate(one) for one in body["agents"]])
+            emit(f"\n{body['search']}\n{told}" if every else f"\n{told}")
     people = [(body["search"], person_words(PersonTime(**body["person"]))) for body in bodies]
     for name, words in people:
         if words:
@@ -45,11 +51,13 @@ def command(search: str | None, last: bool, by: str | None, every: bool, json: b
 
 def budget_of(paths: SearchPaths, by: str | None) -> dict[str, Any]:
     """Return one search's figures: used, reserved, cap and left, with a row for each round, user or account."""
+    from hpc_trex.tree.calls import spent_by_agent
     from hpc_trex.tree.spending import spent_by
     from hpc_trex.tree.store import Store
 
     with Store.read(paths) as reader:
         status = reader.status()
+        agents = spent_by_agent(reader)
         rows: list[SpentRow] = spent_by(reader, by) if by else []  # type: ignore[arg-type] # click has checked it
     spent, caps = status.spent, {"gpu_hours": status.gpu_hours_cap, "cpu_hours": status.cpu_hours_cap}
     held = {"gpu_hours": spent.reserved_gpu_hours, "cpu_hours": spent.reserved_cpu_hours}
@@ -64,5 +72,6 @@ def budget_of(paths: SearchPaths, by: str | None) -> dict[str, Any]:
         "left": left,
         "live_jobs": spent.jobs,
         "person": status.person.model_dump(mode="json"),
+        "agents": [one.model_dump(mode="json") for one in agents],
         "rows": rows,
     }

@@ -30,12 +30,14 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
     """
     from hpc_trex.agents.llm.ledger import Ledger
     from hpc_trex.cli.json_views import node_json
+    from hpc_trex.report.agents import repairs_text
     from hpc_trex.report.cases import cases_text, read_cases
     from hpc_trex.report.difference import plan_difference
     from hpc_trex.report.gates import gates_text
     from hpc_trex.report.review import review_lines
     from hpc_trex.report.tables import node_text
     from hpc_trex.tree.gates import gates
+    from hpc_trex.tree.repairs import repairs
     from hpc_trex.tree.review import verdicts
     from hpc_trex.tree.store import Store
 
@@ -48,6 +50,7 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
         view = reader.node(number)
         attempts = reader.attempts(view.id)
         parent = None if view.parent is None else reader.node(view.parent)
+        mended = repairs(reader, view.id)
         noise, decided = reader.noise(), verdicts(reader, view.id)
         sd, higher = noise[0] if noise else None, reader.higher_is_better
     review = review_lines(view, parent, noise=sd, higher=higher, verdicts=decided)
@@ -57,6 +60,7 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
     if json:
         more = {
             "calls": [call.model_dump(mode="json") for call in calls],
+            "repairs": [one.model_dump(mode="json") for one in mended],
             "review": review,
             "verdicts": [one.model_dump(mode="json") for one in decided],
             "cases": cases.model_dump(mode="json") if cases is not None else None,
@@ -64,6 +68,8 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
         emit_json(node_json(view, attempts, difference) | more | {"gates": gates_json(asked)})
         return
     emit(node_text(view, attempts, difference, look(), review))
+    if mended:
+        emit(f"\n{repairs_text(mended)}")
     if cases is not None:
         emit(f"\n{cases_text(cases)}")
     if asked:

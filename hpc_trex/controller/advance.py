@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from hpc_trex.agents.executor import repaired_train
+from hpc_trex.agents.executor import may_repair
 from hpc_trex.controller.best import best_trial
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.repairs import Then, after_failure, follow
 from hpc_trex.controller.review import check_claims, struck_end
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.models import (
@@ -90,6 +91,8 @@ def _preparation(work: Work, view: NodeView) -> tuple[bool, Ready | None]:
     if view.id == 0 and work.config.model_path:
         return True, None
     owner = view.id if view.data_from is None else view.data_from
+    if owner != view.id and follow(work, view, work.store.node(owner)):
+        return _preparation(work, work.store.node(view.id))
     last = work.store.preparation(owner)
     if last is not None and last.state is AttemptState.SUCCEEDED:
         return True, None
@@ -98,6 +101,17 @@ def _preparation(work: Work, view: NodeView) -> tuple[bool, Ready | None]:
     if owner != view.id and work.store.node(owner).state is NodeState.PENDING:
         return False, None  # the owner's own turn submits it, or ends this round with it
     again = last is None or last.superseded or _was_another_rounds(view, owner, last)
+    if not again and last is not None and last.failure is not None and may_repair(last.failure):
+        then = after_failure(work, view, None, last) if owner == view.id else Then.OVER
+        if then is Then.WAIT:
+            return False, None
+        repaired = work.store.node(view.id)
+        if then is Then.AGAIN and repaired.data_from != owner:
+            return _preparation(work, repaired)
+        again = then is Then.AGAIN
+        if not again:
+            _fail_round(work, view, last)
+            return False, None
     if again or last is None or _may_retry(work, owner, 0, last):
         kind = JobKind.BASE if view.id == 0 else JobKind.PREPARE
         return False, Ready(owner, 0, kind, len(work.store.attempts(owner, 0)) + 1)
@@ -139,25 +153,20 @@ def _advance_trial(work: Work, trial: TrialView, *, prepared: bool) -> Iterator[
     if last.state is AttemptState.SUCCEEDED:
         _end_trial_done(work, trial, last)
         return
-    if not _may_retry(work, trial.node, trial.trial, last):
+    if last.failure is not None and may_repair(last.failure):
+        then = after_failure(work, work.store.node(trial.node), trial, last)
+        if then is Then.WAIT:
+            return
+        trial = work.store.trial(trial.node, trial.trial)
+        if then is Then.AGAIN and trial.reused_from is not None:
+            return  # it is the same as an earlier experiment now
+        again = then is Then.AGAIN
+    else:
+        again = _may_retry(work, trial.node, trial.trial, last)
+    if not again:
         _end_trial_failed(work, trial, last.failure or FailureClass.LOST, last.message)
         return
-    change = _repair(work, trial, last)
-    if last.failure is FailureClass.OOM and change is None:
-        _end_trial_failed(work, trial, FailureClass.OOM, last.message)
-        return
-    yield Ready(trial.node, trial.trial, trial.kind, last.attempt + 1, change)
-
-
-def _repair(work: Work, trial: TrialView, last: AttemptView) -> int | None:
-    """Return the micro-batch of the next attempt: halved after an OOM, else what the last repair set."""
-    if last.failure is not FailureClass.OOM or trial.plan is None:
-        return trial.micro_batch_size
-    train = trial.plan.train
-    if trial.micro_batch_size is not None:
-        train = train.model_copy(update={"micro_batch_size": trial.micro_batch_size})
-    repaired = repaired_train(train, FailureClass.OOM, work.config.profile.train.processes)
-    return repaired.micro_batch_size if repaired else None
+    yield Ready(trial.node, trial.trial, trial.kind, last.attempt + 1, trial.micro_batch_size)
 
 
 def _may_retry(work: Work, node: int, trial: int, last: AttemptView) -> bool:

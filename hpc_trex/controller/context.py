@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hpc_trex.agents.protocol import Researcher
+from hpc_trex.errors import TrexError
 from hpc_trex.layout import AttemptPaths, SearchPaths, cache
 from hpc_trex.models import AttemptState, AttemptView, ModelRef, SearchConfig, SearchState, TaskCard
 from hpc_trex.slurm.scheduler import Scheduler
@@ -38,6 +39,8 @@ class Work:
     """Proposals whose refusal is noted: they come again, and are refused again, at each look at the same tree."""
     trouble: str = ""
     """Why no round can be designed, as it was noted last."""
+    mending: TrexError | None = None
+    """Why the Executor's model could not be asked in this pass."""
     not_before: float = 0.0
     """No submit before this time (monotonic seconds): the scheduler asked for a pause."""
     submit_failures: int = 0

@@ -21,6 +21,7 @@ from hpc_trex.controller.finish import finish, measure_noise_floor, rescore
 from hpc_trex.controller.leftovers import sweep_search
 from hpc_trex.controller.move import refuse_strangers, settle
 from hpc_trex.controller.reading import Reading
+from hpc_trex.controller.repairs import stuck
 from hpc_trex.controller.requests import Request, drop_pauses, obeyed, place, waiting
 from hpc_trex.controller.serving import ServedModel, connect
 from hpc_trex.controller.submit import give_up, submit
@@ -197,6 +198,7 @@ class Controller:
             finish(work)
         if self.store.state()[0] not in (*OVER, SearchState.PAUSED):
             submit(work, self._advance())
+            stuck(work)
 
     def _advance(self) -> list[Ready]:
         """Settle what is settled, have the rounds that ended read, and return the jobs that are ready."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from hpc_trex import version
+from hpc_trex.agents.executor import effective
 from hpc_trex.controller.advance import Ready
 from hpc_trex.controller.context import Work
 from hpc_trex.errors import TrexError
-from hpc_trex.models import FailureClass, JobContainer, JobKind, JobSandbox, JobSpec, ModelRef, Resources, TrainConfig
+from hpc_trex.models import FailureClass, JobContainer, JobKind, JobSandbox, JobSpec, ModelRef, Resources
 from hpc_trex.slurm.containers import from_environment, image_digest, model_folders
+from hpc_trex.tree.repairs import repairs
 
 
 def resources_of(work: Work, kind: JobKind) -> Resources:
@@ -56,7 +58,8 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
     )
     if item.kind is JobKind.PREPARE:
         assert node.plan is not None
-        return spec.model_copy(update={"data": node.plan.data, "data_dir": str(paths.data(item.node))})
+        data = {"data": node.plan.data, "data_dir": str(paths.data(item.node)), "repairs": _repairs(work, item)}
+        return spec.model_copy(update=data)
     if item.kind is JobKind.BASELINE:
         return spec.model_copy(update={"eval_rows": str(paths.dev)})
     if item.kind is JobKind.TRAIN:
@@ -66,7 +69,8 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
             update={
                 "eval_rows": str(paths.dev),
                 "data_dir": str(paths.data(owner)),
-                "train": _train(trial.plan.train, item.micro_batch_size),
+                "train": effective(trial),
+                "repairs": _repairs(work, item),
                 "mixture": trial.plan.mixture,
                 "seed": trial.seed,
                 "resume_from": tuple(
@@ -108,8 +112,10 @@ def _sandbox(work: Work) -> JobSandbox:
     return JobSandbox(allowed=profile.agent_code, means=profile.sandbox, image=profile.image_of_code)
 
 
-def _train(train: TrainConfig, micro_batch_size: int | None) -> TrainConfig:
-    return train if micro_batch_size is None else train.model_copy(update={"micro_batch_size": micro_batch_size})
+def _repairs(work: Work, item: Ready) -> tuple[str, ...]:
+    """Return what was repaired of a trial, or of the round's recipe, before this attempt."""
+    done = [one for one in repairs(work.store, item.node) if one.trial == item.trial and one.outcome == "repaired"]
+    return tuple(f"{one.failure.value}, by {one.by}: {one.changes}" for one in done)
 
 
 def _chosen(work: Work, node: int, base: ModelRef) -> ModelRef:

@@ -38,7 +38,7 @@ class Job:
 
     def result(self, **fields: Any) -> JobResult:
         """Return a result that says success."""
-        return JobResult(token=self.spec.token, state="succeeded", **fields)
+        return JobResult(token=self.spec.token, state="succeeded", repairs=self.spec.repairs, **fields)
 
 
 def _base(job: Job) -> JobResult:

@@ -83,6 +83,8 @@ class JobSpec(Record):
     """Where ``prepare`` writes, and ``train`` reads, the round's prepared set."""
     mixture: dict[str, float] | None = None
     train: TrainConfig | None = None
+    repairs: tuple[str, ...] = ()
+    """What the Executor changed since the trial, or the recipe, was planned, in words."""
     evaluate: EvalSettings = EvalSettings()
     seed: int = 0
     resume_from: tuple[str, ...] = ()
@@ -178,6 +180,8 @@ class JobResult(Record):
     host: str = ""
     job_id: str = ""
     resumed_from_step: int = 0
+    repairs: tuple[str, ...] = ()
+    """As in the spec: what had been repaired when this job began."""
     versions: dict[str, str] = {}
     hashes: dict[str, str] = {}
     """SHA-256 of ``data``, ``base``, ``model`` (trained), ``rows`` (evaluated), ``samples``, ``code`` and, of a job in a

@@ -119,6 +119,20 @@ class LlmUsage(Record):
     """HTTP requests, retries and repair turns included."""
 
 
+class AgentSpent(Record):
+    """What the questions of one agent to one model used, as far as servers told it."""
+
+    role: str
+    model: str
+    calls: int
+    failed: int
+    """Of these, that came to no answer."""
+    tokens_in: int
+    tokens_out: int
+    money: float | None = None
+    """None where no price is known."""
+
+
 class LlmCall(Record):
     """One recorded call (``llm/CALL.json`` in the search): enough to replay it without the server. Holds no key."""
 

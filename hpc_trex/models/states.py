@@ -80,19 +80,29 @@ class FailureClass(StrEnum):
 
 
 class Fate(NamedTuple):
-    """What follows from a failure: is the round charged with reward 0, how often is it tried again, and how."""
+    """What follows from a failure: is the round charged with reward 0, how often is it tried again, and how.
+
+    ``repairs``: so often something may be changed of what failed, by rules of each trial, by the Executor's model of
+    the round.
+    """
 
     charged: bool
     retries: int
     change: str
     shown: bool
+    repairs: int = 0
 
 
 #: retries of -1: as long as each attempt gets further than the one before it.
 FATES: dict[FailureClass, Fate] = {
-    FailureClass.CONFIG: Fate(charged=True, retries=0, change="", shown=True),
-    FailureClass.DATA: Fate(charged=True, retries=0, change="", shown=True),
-    FailureClass.OOM: Fate(charged=True, retries=2, change="half the micro-batch, same effective batch", shown=True),
+    FailureClass.CONFIG: Fate(charged=True, retries=0, change="", shown=True, repairs=2),
+    FailureClass.DATA: Fate(charged=True, retries=0, change="", shown=True, repairs=2),
+    FailureClass.OOM: Fate(
+        charged=True,
+        retries=5,
+        change="half the micro-batch, same effective batch; of 1, gradient checkpointing",
+        shown=True,
+    ),
     FailureClass.DIVERGED: Fate(charged=True, retries=0, change="", shown=True),
     FailureClass.TIMEOUT: Fate(charged=True, retries=-1, change="resume from the checkpoint", shown=True),
     FailureClass.PREEMPTED: Fate(charged=False, retries=-1, change="resume from the checkpoint", shown=False),

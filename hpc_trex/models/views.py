@@ -10,6 +10,7 @@ from hpc_trex.models.base import Record
 from hpc_trex.models.gate import GateView, PersonTime
 from hpc_trex.models.job import JobResult, Score
 from hpc_trex.models.plan import RoundPlan, TrialPlan
+from hpc_trex.models.repair import How
 from hpc_trex.models.review import ClaimFinding
 from hpc_trex.models.states import AttemptState, FailureClass, JobKind, NodeState, SearchState, TrialState
 
@@ -65,6 +66,10 @@ class TrialView(Record):
     message: str = ""
     micro_batch_size: int | None = None
     """What an OOM repair set it to."""
+    how: How = {}
+    """What repairs set of how it is computed: fields of ``TrainConfig`` that leave the experiment the same."""
+    repaired_from: str = ""
+    """Identity of the planned experiment, where a repair made it another one."""
     findings: tuple[ClaimFinding, ...] | None = None
     """What its raw records say of its score; None: nobody has looked."""
     struck: bool = False

@@ -224,7 +224,8 @@ def failures(source: ReportSource) -> list[dict[str, Any]]:
     for failure, attempts in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0].value)):
         fate = FATES[failure]
         again = fate.change or "tried again"
-        follows = again if fate.retries else "not tried again"
+        mended = "changed where a rule or the Executor's model knows how" if fate.repairs else "not tried again"
+        follows = again if fate.retries else mended
         table.append(
             {
                 "name": failure.value,

@@ -17,6 +17,7 @@ from hpc_trex.tree.calls import record_call
 from hpc_trex.tree.gates import ask_gate, decide_gate, forgive
 from hpc_trex.tree.insights import put_insights
 from hpc_trex.tree.reopen import reopen_node, reopen_trial
+from hpc_trex.tree.repairs import RepairDecided, decide_repair
 from hpc_trex.tree.review import claim_checked, node_restored, node_struck
 from hpc_trex.tree.review_events import ClaimChecked, NodeRestored, NodeStruck
 from hpc_trex.tree.servers import ServerEvent, apply_server
@@ -243,6 +244,11 @@ def _trial_ended(event: ev.TrialEnded, db: Database, line: ev.EventLine) -> None
 @apply_event.register(ev.TrialReopened)
 def _trial_reopened(event: ev.TrialReopened, db: Database, line: ev.EventLine) -> None:
     reopen_trial(db, event.node, event.trial)
+
+
+@apply_event.register(RepairDecided)
+def _repair_decided(event: RepairDecided, db: Database, line: ev.EventLine) -> None:
+    decide_repair(db, event, line.time)
 
 
 @apply_event.register(ev.NodeReopened)

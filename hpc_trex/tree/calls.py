@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpc_trex.models.llm import AgentSpent
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
     from hpc_trex.tree.events import AgentCalled
+    from hpc_trex.tree.reads import TreeReads
+
+
+def spent_by_agent(tree: TreeReads) -> list[AgentSpent]:
+    """Return what the questions of each agent used, by agent and model; empty where no model is asked."""
+    sql = """SELECT role, model, count(*) AS calls, sum(error != '') AS failed, coalesce(sum(tokens_in), 0) AS tokens_in,
+                    coalesce(sum(tokens_out), 0) AS tokens_out, sum(money) AS money
+             FROM calls GROUP BY role, model ORDER BY role, model"""
+    return [AgentSpent.model_validate(row) for row in tree._rows(sql)]
 
 
 def record_call(event: AgentCalled, db: Database, time: str) -> None:

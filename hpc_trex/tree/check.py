@@ -18,7 +18,19 @@ from hpc_trex.tree.log import EventReader
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
-TABLES = ("search", "nodes", "trials", "attempts", "insights", "notes", "calls", "gates", "servers", "verdicts")
+TABLES = (
+    "search",
+    "nodes",
+    "trials",
+    "attempts",
+    "insights",
+    "notes",
+    "calls",
+    "gates",
+    "servers",
+    "verdicts",
+    "repairs",
+)
 #: Differences of one table that are listed.
 SHOWN = 20
 

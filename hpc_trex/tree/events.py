@@ -26,6 +26,7 @@ from hpc_trex.models import (
     TrialPlan,
     TrialState,
 )
+from hpc_trex.tree.repairs import RepairDecided
 from hpc_trex.tree.review_events import ClaimChecked, NodeRestored, NodeStruck
 
 
@@ -316,6 +317,7 @@ Event = Annotated[
     | AttemptEnded
     | TrialEnded
     | TrialReopened
+    | RepairDecided
     | NodeReopened
     | NodeEnded
     | NodeRescored

@@ -312,7 +312,11 @@ class TreeReads:
         sql = f"""SELECT 1 FROM trials WHERE identity = ? AND kind != 'test' AND NOT struck AND
                   (state IN ('done', 'active', 'planned') OR (state = 'failed' AND failure IN ({_marks(CHARGED)})))
                   LIMIT 1"""  # noqa: S608
-        return self._value(sql, [identity, *CHARGED]) is not None
+        if self._value(sql, [identity, *CHARGED]) is not None:
+            return True
+        # One that a repair made another experiment has failed as it was planned.
+        mended = "SELECT 1 FROM trials WHERE repaired_from = ? AND repaired_from != '' LIMIT 1"
+        return self._value(mended, [identity]) is not None
 
     def find_recipe(self, recipe_digest: str) -> int | None:
         """Return the node whose data was prepared under this digest, or else the first that is about to be.

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hpc_trex.tree.repairs import forget_repairs
+
 if TYPE_CHECKING:
     from sqlite_utils import Database
 
@@ -22,6 +24,7 @@ def reopen_trial(db: Database, node: int, trial: int) -> None:
         raise ValueError(f"node {node} trial {trial} has a job: it cannot be opened again")
     if trial:
         _plan_again(db, node, trial)
+    forget_repairs(db, node, trial)
     changed = db.execute(
         "UPDATE attempts SET superseded = 1 WHERE node = ? AND trial = ? AND (? OR state = 'failed')",
         [*key, bool(trial)],
@@ -34,7 +37,8 @@ def _plan_again(db: Database, node: int, trial: int) -> None:
     # An active trial has had its job ended by a pause: what a repair has set for it still holds.
     changed = db.execute(
         "UPDATE trials SET state = 'planned', score = NULL, result = NULL, failure = NULL, message = '',"
-        " ended_at = NULL, micro_batch_size = CASE WHEN state = 'active' THEN micro_batch_size END"
+        " ended_at = NULL, micro_batch_size = CASE WHEN state = 'active' THEN micro_batch_size END,"
+        " how = CASE WHEN state = 'active' THEN how ELSE '{}' END"
         " WHERE node = ? AND trial = ? AND state IN ('active', 'failed', 'cancelled')",
         [node, trial],
     )

@@ -46,6 +46,8 @@ def trial_view(row: Row) -> TrialView:
         failure=row["failure"],
         message=row["message"],
         micro_batch_size=row["micro_batch_size"],
+        how=json.loads(row["how"]),
+        repaired_from=row["repaired_from"],
         findings=None if findings is None else tuple(ClaimFinding.model_validate(one) for one in findings),
         struck=struck,
         claimed=row["score"] if struck else None,

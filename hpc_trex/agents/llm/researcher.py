@@ -40,6 +40,7 @@ from hpc_trex.agents.llm.context import (
 )
 from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached
 from hpc_trex.agents.llm.evidence import Evidence, part
+from hpc_trex.agents.llm.executor import AsksForRepairs
 from hpc_trex.agents.llm.fit import Part
 from hpc_trex.agents.llm.keys import read_key, served_key
 from hpc_trex.agents.llm.ledger import Ledger
@@ -59,7 +60,7 @@ M = TypeVar("M", bound=BaseModel)
 REVISIONS = 2
 
 
-class LlmResearcher:
+class LlmResearcher(AsksForRepairs):
     """``llm``. Implements :class:`hpc_trex.agents.protocol.Researcher`.
 
     Raises :class:`CredentialsMissing` for a key file that cannot be used.

@@ -10,10 +10,9 @@ from tree_view import FakeTree
 from hpc_trex.agents.apply import Draft
 from hpc_trex.agents.defaults import default_plan
 from hpc_trex.agents.distance import NEAR, distance, recipe_distance
-from hpc_trex.agents.executor import repaired_train
 from hpc_trex.agents.moves import load_playbook
 from hpc_trex.agents.reviewer import near_duplicates, review
-from hpc_trex.models import DataRecipe, FailureClass, Resources, RoundPlan, TrainConfig, TrialPlan
+from hpc_trex.models import DataRecipe, Resources, RoundPlan, TrainConfig, TrialPlan
 from hpc_trex.models.operators import (
     Dedup,
     FilterLength,
@@ -135,39 +134,6 @@ def test_recipes_are_compared_by_their_edits() -> None:
 def test_weights_are_compared_after_they_are_normalised() -> None:
     base = Draft(DataRecipe(steps=BOTH), TrainConfig(), {"curated": 1.0, "crowd": 1.0})
     assert distance(base, base._replace(mixture={"curated": 0.5, "crowd": 0.5}), BOOK) == 0
-
-
-@pytest.mark.parametrize(
-    ("batch", "micro", "processes", "expected"),
-    [(32, None, 1, 16), (32, None, 2, 8), (32, 16, 1, 8), (32, 1, 1, None), (2, None, 2, None), (12, 6, 1, 3)],
-)
-def test_after_oom_the_micro_batch_is_halved_and_the_batch_stays(batch, micro, processes, expected) -> None:
-    new = repaired_train(TrainConfig(batch_size=batch, micro_batch_size=micro), FailureClass.OOM, processes)
-    assert (new.micro_batch_size if new else None) == expected
-    assert new is None or new.batch_size == batch
-
-
-@given(batch=st.integers(1, 200), processes=st.integers(1, 8))
-def test_oom_repairs_always_end_and_always_divide_the_batch(batch: int, processes: int) -> None:
-    train = TrainConfig(batch_size=batch)
-    share = max(1, batch // processes)
-    for _ in range(20):
-        new = repaired_train(train, FailureClass.OOM, processes)
-        if new is None:
-            break
-        assert new.micro_batch_size < (train.micro_batch_size or share + 1)
-        assert share % new.micro_batch_size == 0
-        train = new
-    else:
-        pytest.fail("no end")
-
-
-def test_only_what_may_be_tried_again_is() -> None:
-    train = TrainConfig()
-    assert repaired_train(train, FailureClass.PREEMPTED, 1) == train
-    assert repaired_train(train, FailureClass.TIMEOUT, 1) == train
-    assert repaired_train(train, FailureClass.DIVERGED, 1) is None
-    assert repaired_train(train, FailureClass.CONFIG, 1) is None
 
 
 IDENTITY = "def transform(row):\n    return row\n"

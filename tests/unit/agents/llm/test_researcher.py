@@ -57,6 +57,14 @@ def drive(paths, cluster, *, seconds: float = 120.0) -> Controller:
     return controller
 
 
+def answered(controller: Controller, *, seconds: float = 60.0) -> None:
+    """Wait until no question is under way: to close a controller ends it, and the next one asks it again."""
+    end = time.monotonic() + seconds
+    while controller.work.researcher.asking:
+        assert time.monotonic() < end, "no answer comes"
+        time.sleep(0.01)
+
+
 def test_a_search_is_designed_read_and_paid_for(launch, cluster):
     mind = Mind()
     with LlmServer(mind) as server:
@@ -179,7 +187,7 @@ def test_a_controller_that_dies_pays_no_answer_twice(launch, cluster):
                 controller.start()
                 for _ in range(3):
                     finished = controller.tick().finished or finished
-                    time.sleep(0.05)
+                    answered(controller)
             cluster.finish_all()
     assert mind.asked == {"Brief": 1, "Direction": 2, "PlanAnswer": 2, "ReviewAnswer": 2, "DiagnosisAnswer": 2}
     with Store.read(paths) as store:
