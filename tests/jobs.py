@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +147,47 @@ def family(job: RunningJob) -> list[psutil.Process]:
     return psutil.Process(job.process.pid).children(recursive=True)
 
 
+#: A job that heeds its ``stall_seconds`` from the moment on that its file ``hung`` is there. On a busy machine it may be
+#: silent for longer than that while it starts.
+IMPATIENT = (
+    "-c",
+    """
+import sys
+from pathlib import Path
+from hpc_trex.job.entry import run
+from hpc_trex.job.watch import Limits
+
+class Impatient(Limits):
+    @property
+    def stall(self):
+        return self[2] if Path(sys.argv[1]).with_name("hung").exists() else 600.0
+
+of = Limits.of
+Limits.of = classmethod(lambda cls, spec: Impatient(*of(spec)))
+sys.exit(run(sys.argv[1]))
+""",
+)
+
+
+def hang(job: RunningJob, process: psutil.Process) -> None:
+    """Let a process of an ``IMPATIENT`` job block for ever."""
+    process.suspend()
+    (job.paths.root / "hung").touch()
+
+
 def workers_of(job: RunningJob) -> list[psutil.Process]:
     """Return the ranks of a job on this node."""
     return [one for one in family(job) if "hpc_trex.job.worker" in " ".join(one.cmdline()[:4])]
 
 
+def tell(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to each, as Slurm does to every process of a step; one may have come to its end meanwhile."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
 def assert_all_gone(processes: list[psutil.Process]) -> None:
-    """Assert that none of them lives much longer."""
-    _, alive = psutil.wait_procs(processes, timeout=5)
+    """Assert that none of them lives on: by themselves they would go on for ever."""
+    _, alive = psutil.wait_procs(processes, timeout=60)
     assert alive == []

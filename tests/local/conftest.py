@@ -14,16 +14,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("jobs")
 
 
-@pytest.fixture(scope="module")
-def base(place: Path) -> dict[str, str]:
+@pytest.fixture(scope="session")
+def base_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache that the base model's job has filled."""
+    return tmp_path_factory.mktemp("base") / "cache"
+
+
+@pytest.fixture(scope="session")
+def base(base_cache: Path) -> dict[str, str]:
     """A base model after a few steps, made by a real job."""
-    spec = spec_for(place / "base", place / "cache", kind="base", train={"max_steps": 12})
+    spec = spec_for(base_cache.parent / "base", base_cache, kind="base", train={"max_steps": 12})
     result, output = run_job(spec)
     assert result.state == "succeeded", output
     assert result.model is not None
     return result.model.model_dump()
 
 
-@pytest.fixture(scope="module")
-def rows(place: Path) -> str:
-    return str(prepared_set(place / "rows"))
+@pytest.fixture(scope="session")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(prepared_set(tmp_path_factory.mktemp("rows") / "rows"))

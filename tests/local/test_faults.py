@@ -18,6 +18,7 @@ from hpc_trex.models import SearchState
 from tests.program import assert_whole, start, status, trex, wait_until
 
 pytestmark = pytest.mark.local
+PATIENCE = 300.0
 
 SMALL = ("--task", "mini-triage", "--max-nodes", 1, "--trials", 1)
 
@@ -101,7 +102,7 @@ def test_a_trial_whose_worker_is_killed_is_recorded_and_the_search_goes_on(home,
                 killed.append(child.pid)
         return bool(killed)
 
-    wait_until(strike, seconds=240, what=f"the worker; {(tmp_path / 'log').read_text()}")
+    wait_until(strike, seconds=PATIENCE, what=f"the worker; see {tmp_path}/log")
     assert process.wait(timeout=600) == 0
     assert status(search)["state"] == SearchState.DONE
     first = json.loads((spec.parent / "result.json").read_text())
@@ -113,13 +114,13 @@ def test_a_trial_whose_worker_is_killed_is_recorded_and_the_search_goes_on(home,
 def test_two_controllers_on_one_search_are_refused(home, tmp_path, base_model):
     search = home / "twice"
     process = start("launch", "--name", "twice", "--model", base_model, *SMALL, log=tmp_path / "log")
-    wait_until(SearchPaths(search).lease.exists, seconds=60, what="the lease")
+    wait_until(SearchPaths(search).lease.exists, seconds=PATIENCE, what="the lease")
     try:
         done = trex("resume", search, code=6)
         assert str(process.pid) in done.stderr
     finally:
         os.kill(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=PATIENCE)
     trex("resume", search)
     assert_whole(search)
 
@@ -139,7 +140,7 @@ def small_disk(tmp_path: Path):
 def test_a_full_disk_stops_with_exit_code_8_and_resume_works_once_there_is_room(small_disk, base_model, tmp_path):
     search = small_disk / "full"
     process = start("launch", "--directory", search, "--model", base_model, *SMALL, log=tmp_path / "log")
-    wait_until(SearchPaths(search).attempt(0, 1, 1).started.exists, seconds=120, what="the first job")
+    wait_until(SearchPaths(search).attempt(0, 1, 1).started.exists, seconds=PATIENCE, what="the first job")
     ballast = small_disk / "ballast"
     left = shutil.disk_usage(small_disk).free
     with ballast.open("wb") as handle, contextlib.suppress(OSError):

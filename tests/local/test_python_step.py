@@ -59,7 +59,7 @@ def test_without_a_sandbox_the_job_refuses(tmp_path: Path) -> None:
 
 def test_a_job_that_is_killed_takes_its_code_with_it(tmp_path: Path) -> None:
     assert shutil.which("bwrap")
-    running = RunningJob(job(tmp_path, "import time\ndef transform(row): time.sleep(100)"))
+    running = RunningJob(job(tmp_path, "import time\ndef transform(row): time.sleep(3600)"))
     running.until(lambda beat: "python: row" in beat.message)
     inside = family(running)
     assert [one for one in inside if one.name() == "bwrap"]
@@ -69,10 +69,10 @@ def test_a_job_that_is_killed_takes_its_code_with_it(tmp_path: Path) -> None:
 
 
 def test_a_job_that_is_asked_to_stop_stops_its_code(tmp_path: Path) -> None:
-    running = RunningJob(job(tmp_path, "import time\ndef transform(row): time.sleep(100)"))
+    running = RunningJob(job(tmp_path, "import time\ndef transform(row): time.sleep(3600)"))
     running.until(lambda beat: "python: row" in beat.message)
     inside = family(running)
     running.process.terminate()
-    running.wait(30)
+    running.wait()
     assert running.result().failure is FailureClass.PREEMPTED
     assert_all_gone(inside)

@@ -15,6 +15,7 @@ from hpc_trex.models import SearchState
 from hpc_trex.tree.check import check
 from hpc_trex.tree.servers import last_server
 from hpc_trex.tree.store import Store
+from tests.program import wait_until
 from tests.serving import command_lines, files_with, serving_profile, serving_search, tiny_chat_model
 
 pytestmark = pytest.mark.local
@@ -56,7 +57,7 @@ def test_a_search_serves_its_model_asks_it_and_ends_it(tmp_path, model):
     assert shown, "the server was never seen"
     assert not any(key in words for words in shown)
     assert files_with(paths.root, key) == [paths.server_key]
-    assert command_lines(str(model)) == []
+    wait_until(lambda: command_lines(str(model)) == [], seconds=60, what="the end of the server's processes")
 
 
 def test_the_guard_lets_nobody_in_without_the_key():

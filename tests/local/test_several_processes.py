@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import psutil
 import pytest
 
 from hpc_trex.models import FailureClass
-from tests.jobs import RunningJob, assert_all_gone, family, long_training, run_job, workers_of
+from tests.jobs import IMPATIENT, RunningJob, assert_all_gone, family, hang, long_training, run_job, tell, workers_of
 
 pytestmark = pytest.mark.local
 
@@ -23,8 +24,8 @@ def test_two_processes_train_as_one_does(place: Path, base: dict[str, str], rows
     job.until(lambda beat: beat.step >= 5)
     processes = family(job)
     assert len(workers_of(job)) == 2
-    for process in [psutil.Process(job.process.pid), *processes]:  # the launcher must not kill the workers on it
-        process.terminate()
+    # The launcher must not kill the workers on it.
+    tell([psutil.Process(job.process.pid), *processes], signal.SIGTERM)
     job.wait()
     assert_all_gone(processes)
     assert job.result().failure is FailureClass.PREEMPTED, job.output
@@ -68,12 +69,12 @@ def test_one_rank_that_dies_ends_all(place: Path, base: dict[str, str], rows: st
 
 
 def test_one_rank_that_blocks_for_ever_is_found_and_holds_nobody(place: Path, base: dict[str, str], rows: str) -> None:
-    spec = long_training(place, "one-rank-hangs", base, rows, resources={"processes_per_node": 2}, stall_seconds=15)
-    job = RunningJob(spec)
+    spec = long_training(place, "one-rank-hangs", base, rows, resources={"processes_per_node": 2}, stall_seconds=5)
+    job = RunningJob(spec, IMPATIENT)
     job.until(lambda beat: beat.step >= 5)
     processes = family(job)
     other = next(one for one in workers_of(job) if one.environ().get("RANK") == "1")
-    other.suspend()  # rank 0, which beats, waits for it in the next reduction
+    hang(job, other)  # rank 0, which beats, waits for it in the next reduction
     job.wait()
     assert_all_gone(processes)
     assert job.result().failure is FailureClass.TIMEOUT, job.output
@@ -81,13 +82,13 @@ def test_one_rank_that_blocks_for_ever_is_found_and_holds_nobody(place: Path, ba
 
 
 def test_a_hung_node_does_not_hold_the_other_one(place: Path, base: dict[str, str], rows: str) -> None:
-    spec = long_training(place, "one-node-hangs", base, rows, resources={"nodes": 2}, stall_seconds=15)
+    spec = long_training(place, "one-node-hangs", base, rows, resources={"nodes": 2}, stall_seconds=5)
     slurm = {"SLURM_JOB_ID": "4343", "SLURM_NNODES": "2"}
-    second = RunningJob(spec, SLURM_PROCID="1", **slurm)
-    first = RunningJob(spec, SLURM_PROCID="0", **slurm)
+    second = RunningJob(spec, IMPATIENT, SLURM_PROCID="1", **slurm)
+    first = RunningJob(spec, IMPATIENT, SLURM_PROCID="0", **slurm)
     first.until(lambda beat: beat.step >= 5)
     processes = family(first) + family(second)
-    workers_of(second)[0].suspend()
+    hang(second, workers_of(second)[0])
     first.wait()
     second.wait()
     assert_all_gone(processes)
