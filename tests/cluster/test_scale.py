@@ -130,5 +130,5 @@ def test_hundreds_of_jobs_cost_one_squeue_a_poll_and_no_more_a_tick_at_the_end(t
     assert all(tick.counts["opened"] <= 2 * tick.live + 5 * tick.events + 40 for tick in ticks)
 
     names = {item.token for item in attempts}
-    wait_until(lambda: len(jobs_in_accounting(uid)) >= len(names), seconds=30, what="Slurm's accounting")
+    wait_until(lambda: len(jobs_in_accounting(uid)) >= len(names), seconds=240, what="Slurm's accounting")
     assert sorted(jobs_in_accounting(uid)) == sorted(names)

@@ -16,6 +16,7 @@ from hpc_trex.models import JobKind, SearchState
 from tests.program import assert_whole, start, status, trex, wait_until
 
 pytestmark = pytest.mark.cluster
+PATIENCE = 300.0
 
 
 def jobs_in_accounting(uid: str) -> list[str]:
@@ -39,12 +40,12 @@ def test_a_search_on_slurm_survives_the_kill_of_its_controller(testcluster, tmp_
             else ("resume", search)
         )  # fmt: skip
         process = start(*command, log=log)
-        wait_until(events.exists, seconds=60, what=f"the search directory; {log.read_text()}")
+        wait_until(events.exists, seconds=PATIENCE, what="the search directory")
         seen = len(events.read_bytes().splitlines())
         wait_until(
             lambda seen=seen: len(events.read_bytes().splitlines()) >= seen + 10,
-            seconds=300,
-            what=f"ten further events; {log.read_text()}",
+            seconds=PATIENCE,
+            what=f"ten further events; see {log}",
         )
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
@@ -54,6 +55,7 @@ def test_a_search_on_slurm_survives_the_kill_of_its_controller(testcluster, tmp_
     results = [json.loads(path.read_text()) for path in search.glob("nodes/*/trials/*/attempts/*/result.json")]
     assert any(result["world_size"] == 2 for result in results), "no trial ran with two processes"
     uid = json.loads(events.read_text().splitlines()[0])["event"]["config"]["uid"]
+    wait_until(lambda: len(jobs_in_accounting(uid)) >= len(results), seconds=PATIENCE, what="Slurm's accounting")
     names = jobs_in_accounting(uid)
     assert len(names) == len(set(names)) == len(results)
 
@@ -87,7 +89,7 @@ def test_slurm_may_go_away_for_a_while(testcluster, tmp_path, home, base_model):
         "--max-nodes", 1, "--trials", 2, "-y", log=tmp_path / "log",
     )  # fmt: skip
     running = lambda: list(search.glob("nodes/0001/trials/*/attempts/*/started.json"))  # noqa: E731
-    wait_until(lambda: bool(running()), seconds=180, what=f"a job of round 1; {(tmp_path / 'log').read_text()}")
+    wait_until(lambda: bool(running()), seconds=PATIENCE, what=f"a job of round 1; see {tmp_path}/log")
     testcluster.stop_controller()
     try:
         time.sleep(15)
