@@ -33,6 +33,7 @@ from hpc_trex.memory.fit import plan_lines, require_fit
 from hpc_trex.models import (
     GATES,
     Budget,
+    EvalSettings,
     GateName,
     JobKind,
     PolicySettings,
@@ -49,6 +50,7 @@ from hpc_trex.slurm.preflight import check_limits, preflight
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
 from hpc_trex.slurm.scheduler import JobRequest
 from hpc_trex.staging import StagedModel, stage_model
+from hpc_trex.staging.libraries import require_library
 from hpc_trex.staging.offline import require_local
 from hpc_trex.tree.events import SearchCreated
 from hpc_trex.tree.store import Store
@@ -86,6 +88,8 @@ class LaunchOptions(Record):
     """Fields of :class:`LlmSettings` that were given; the Researcher ``llm`` needs ``model``."""
     approve: tuple[str, ...] = ()
     """Gates at which the search waits for a person."""
+    eval_backend: str = "hf"
+    """What answers in evaluations (:class:`EvalSettings`)."""
     replay: str | None = None
     """A search whose recorded answers of the language model are given again, without asking it."""
     knowledge: bool = False
@@ -116,6 +120,7 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
     profile = _profile(options)
     check_limits(profile)
     check_image(profile)
+    require_library(loaded.card.metric, profile)
     scheduler = make_scheduler(profile)
     if profile.network == "none":
         require_local(options.task, loaded, options.model)
@@ -200,6 +205,7 @@ def _config(
                 | ({"trials": options.trials} if options.trials else {})
             ),
             llm=llm_settings(options.researcher, options.llm, options.llm_serve),
+            evaluate=EvalSettings.model_validate({"backend": options.eval_backend}),
             parallel=parallel,
             seed=options.seed,
             default_train=dict(loaded.card.default_train),

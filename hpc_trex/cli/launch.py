@@ -22,7 +22,7 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
     "launch",
     epilog="\b\nExamples:\n  hpc-trex launch\n  hpc-trex launch --task my-task.toml --model Qwen/Qwen3-1.7B --profile mycluster --max-nodes 12 -d",
 )
-@click.option("--task", default="mini-triage", show_default=True, help="Built-in task, or the path of a task card.")
+@click.option("--task", default="mini-triage", show_default=True, help="Built-in task, a card's path, or lm-eval:NAME.")
 @click.option("--model", default="builtin:tiny-qwen3", show_default=True, help="builtin:NAME, a folder, or a hub id.")
 @click.option("--profile", default="local", show_default=True, help="Where jobs run: a profile's name or file.")
 @click.option("--name", help="Name of the search; default: the task's name and a number.")
@@ -53,6 +53,13 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
     help="Start from earlier searches, and be remembered.",
 )
 @click.option("--approve", type=Names(), default=(), help="Wait for you at these: requirements, strategy, data.")
+@click.option(
+    "--eval-backend",
+    type=click.Choice(["hf", "auto", "vllm"]),
+    default="hf",
+    show_default=True,
+    help="What answers in evaluations; auto: vLLM where it is.",
+)
 @click.option("--gpu-hours", type=AMOUNT, help="Cap on GPU-hours.")
 @click.option("--cpu-hours", type=AMOUNT, help="Cap on CPU-hours.")
 @click.option("--wall-minutes", type=AMOUNT, help="Cap on the time of this run.")
@@ -74,6 +81,7 @@ def command(
 
     one_way(detach=detach, as_job=as_job, in_allocation=options["in_allocation"])
     llm = given_llm(options)
+    stage_lm_eval(options["task"], options["profile"])
     plan = plan_launch(LaunchOptions(**options, llm=llm))
     emit("\n".join(plan.lines))
     if dry_run:
@@ -91,6 +99,20 @@ def command(
 
         ctx.exit(submitted(paths, plan.config))
     ctx.exit(detached(paths) if detach else run_controller(paths, color=ctx.color))
+
+
+def stage_lm_eval(task: str, profile: str) -> None:
+    """Stage a task of lm-eval that is not on this machine; with ``network = "none"`` the launch will say what is missing."""
+    from hpc_trex.ftbench.lm_eval import PREFIX, parse_target
+
+    if not task.startswith(PREFIX):
+        return
+    from hpc_trex.slurm.profiles import load_profile
+    from hpc_trex.staging.lm_eval import ensure_staged
+    from hpc_trex.staging.stage import target
+
+    if load_profile(profile).network != "none":
+        ensure_staged(parse_target(task), target(None), say=lambda line: click.echo(line, err=True))
 
 
 def one_way(*, detach: bool, as_job: bool, in_allocation: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ from hpc_trex.errors import UsageProblem
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hpc_trex.staging.lm_eval import StagedTask
     from hpc_trex.staging.stage import Outcome
 
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     "  hpc-trex stage --model Qwen/Qwen3-1.7B@main --into /shared/trex-stage\n  hpc-trex stage list",
 )
 @click.argument("what", required=False, type=click.Choice(["list"]))
-@click.option("--task", "tasks", multiple=True, help="Built-in task or card: its data sets, at their commits.")
+@click.option("--task", "tasks", multiple=True, help="Built-in task, card or lm-eval:NAME: its data, pinned.")
 @click.option("--model", "models", multiple=True, help="Hub id of a base model, with @revision or without.")
 @click.option("--tokenizer", "tokenizers", multiple=True, help="Hub id of which only the tokenizer is fetched.")
 @click.option("--dataset", "datasets", multiple=True, help="Hub id of a data set, with @revision or without.")
@@ -53,23 +55,29 @@ def command(
     Run it where there is network (a login node). Room and quota are checked first, an interrupted run goes on where it
     was, files are checked and made read-only. Launches take from there before they ask the network.
     """
+    from hpc_trex.ftbench.lm_eval import PREFIX, parse_target
+    from hpc_trex.staging.lm_eval import stage_task
     from hpc_trex.staging.stage import closing_words, stage, target, wishes_of
 
-    wishes, notes = wishes_of(tasks, models, tokenizers, datasets)
+    targets = [task for task in tasks if task.startswith(PREFIX)]
+    wishes, notes = wishes_of([task for task in tasks if task not in targets], models, tokenizers, datasets)
     if what == "list" or verify:
-        if what == "list" and (wishes or verify or dry_run):
+        if what == "list" and (wishes or targets or verify or dry_run):
             raise UsageProblem("stage list takes no option but --into and --json")
         return _look(ctx, into, [(wish.kind, wish.repository) for wish in wishes], verify=verify, json=json)
-    if not wishes and not notes:
+    if not wishes and not notes and not targets:
         raise UsageProblem("nothing to stage: give --task, --model, --tokenizer or --dataset", hint="hpc-trex stage -h")
     root = target(into)
     group, network = _site(profile)
-    outcomes = stage(wishes, root, say=lambda line: click.echo(line, err=True), group=group, dry_run=dry_run)
+    say = partial(click.echo, err=True)
+    made = [stage_task(parse_target(task), root, say=say, group=group, dry_run=dry_run) for task in targets]
+    outcomes = [one for task in made for one in task.data] + stage(wishes, root, say=say, group=group, dry_run=dry_run)
     if json:
-        emit_json({"folder": str(root), "items": [_json(outcome) for outcome in outcomes], "notes": notes})
+        items = [_json(outcome) for outcome in outcomes]
+        emit_json({"folder": str(root), "items": items, "tasks": [_task_json(one) for one in made], "notes": notes})
         return None
-    emit("\n".join([*notes, *map(_line, outcomes)]))
-    if outcomes and not dry_run:
+    emit("\n".join([*notes, *map(_line, outcomes), *map(_task_line, made)]))
+    if (outcomes or made) and not dry_run:
         emit(closing_words(root) or f"in {root}")
     if network == "none":
         emit(f"profile {profile} has no network anywhere: copy {root} to the site, then: export HPC_TREX_STAGE=FOLDER")
@@ -128,6 +136,28 @@ def _line(outcome: Outcome) -> str:
         f"{gigabytes(outcome.size)}, licence {outcome.licence}"
     )
     return words + (f"\n{'':<14} {outcome.note}" if outcome.note else "")
+
+
+def _task_line(task: StagedTask) -> str:
+    words = f"{task.target.words}: lm-eval {task.version}, metric {task.metric}"
+    if task.card is None:
+        return f"{'would render':<14} {words}"
+    rows = ", ".join(f"{name} {count}" for name, count in task.rows.items())
+    lines = [f"{'already here' if task.already else 'staged':<14} {words}, rows {rows}"]
+    if not task.rows["train"]:
+        lines.append(f"{'':<14} no training data: copy {task.card.parent} and add sources to its card.toml")
+    return "\n".join(lines)
+
+
+def _task_json(task: StagedTask) -> dict[str, object]:
+    return {
+        "task": task.target.words,
+        "lm_eval": task.version,
+        "metric": task.metric,
+        "rows": task.rows,
+        "card": None if task.card is None else str(task.card),
+        "state": "would render" if task.card is None else "already" if task.already else "staged",
+    }
 
 
 def _json(outcome: Outcome) -> dict[str, object]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpc_trex.evaluation.choice import compile_choice, continuations
 from hpc_trex.evaluation.generation import check_room, hold_model
 from hpc_trex.evaluation.intervals import difference_interval, score_interval
+from hpc_trex.evaluation.lm_tasks import score_rows
 from hpc_trex.evaluation.metrics import FLAGS, AnswerSet, Judged, aggregate
 from hpc_trex.evaluation.tasks import Answered, EvalRow, compile_task, read_rows
 from hpc_trex.files import read_record
@@ -46,33 +48,39 @@ def evaluate(
     beat: Beat,
     *,
     style: str | None = None,
+    hold: Callable[..., Any] | None = None,
 ) -> Evaluation:
     """Answer every row greedily, score the answers by the task card's metric and write ``samples_path``.
 
     ``style`` (``plain`` or ``chat``) must be the one that the training used; default: :func:`prompt_style`. It runs on
     one process: in a distributed job call it on rank 0 only, with the bare model. The model's mode (training or not) is
-    the same afterwards. Raises ``TrexError`` for a card or rows that cannot be used.
+    the same afterwards. ``hold`` makes another back end than the model in memory (:func:`vllm_model.hold_vllm`);
+    ``model`` is None then. Raises ``TrexError`` for a card or rows that cannot be used.
     """
     began = time.monotonic()
-    was_training = model.training  # lm-eval switches it off
+    was_training = model is not None and model.training  # lm-eval switches it off
     card = _read_card(spec)
     style = style or prompt_style(spec, tokenizer)
     rows = read_rows(rows_path, _renderer(tokenizer, card, style))
     asked = sum(len(row.choices) for row in rows) or len(rows)
     try:
-        held = hold_model(
-            model,
-            tokenizer,
+        held = (hold or partial(hold_model, model, tokenizer))(
             batch_size=min(spec.evaluate.batch_size, asked),
             special_tokens=style == "plain",  # as the training does
             progress=_progress(beat, asked, spec.evaluate.batch_size),
+            joined=card.metric.lm_eval is not None,
         )
         if card.metric.mode == "generate":
             check_room(held, card.metric.max_new_tokens)
-        answered = _answers(held, card, rows, style)
+        if card.metric.lm_eval is not None:
+            definition = Path(spec.task_card).parent / "lm-eval"
+            answered = score_rows(held, card.metric.lm_eval, definition, rows, style)
+        else:
+            answered = _answers(held, card, rows, style)
         samples = _samples(rows, answered, held, card, style)
     finally:
-        model.train(was_training)
+        if model is not None:
+            model.train(was_training)
     evaluation = _score(card, samples, [one.judged for one in answered], spec.evaluate)
     write_samples(samples_path, samples)
     evaluation.extra["eval_seconds"] = time.monotonic() - began
@@ -111,11 +119,12 @@ def _progress(beat: Beat, total: int, batch_size: int) -> Callable[[int], None]:
     began = time.monotonic()
 
     def report(done: int) -> None:
-        if done % batch_size and done < total:
+        whole = max(total, done)  # a task of lm-eval may ask several things of a row
+        if done % batch_size and done < whole:
             return
         seconds = time.monotonic() - began
-        eta = seconds / done * (total - done)
-        beat(Heartbeat(phase="evaluating", step=done, total_steps=total, seconds=seconds, eta_seconds=eta))
+        eta = seconds / done * (whole - done)
+        beat(Heartbeat(phase="evaluating", step=done, total_steps=whole, seconds=seconds, eta_seconds=eta))
 
     beat(Heartbeat(phase="evaluating", step=0, total_steps=total))
     return report
@@ -144,8 +153,9 @@ def _samples(
     samples = []
     for row, (text, judged) in zip(rows, answered, strict=True):
         found = set(judged.flags)
-        if row.choices:
-            room = max(held.length_of(option) for option in continuations(row, style)) - 1  # the last predicts nothing
+        if card.metric.mode == "choice":
+            # The last token of an option is predicted, never read.
+            room = max([held.length_of(option) for option in continuations(row, style)], default=1) - 1
         else:
             room = card.metric.max_new_tokens
             if held.was_truncated(row.text):
@@ -161,7 +171,7 @@ def _score(card: TaskCard, samples: list[EvaluatedRow], judgements: list[Judged]
     """Bring the judged answers together: the main score, the rate of each flag, further metrics."""
     spec = card.metric
     answers = AnswerSet(
-        metric=spec.name,
+        metric=spec.lm_eval.metric if spec.lm_eval else spec.name,
         labels=spec.labels,
         scores=[judged.score for judged in judgements],
         references=[judged.wanted for judged in judgements],

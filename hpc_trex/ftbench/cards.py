@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.ftbench.generators.pools import PARTS, TASKS
+from hpc_trex.ftbench.lm_eval import PREFIX, find_card
 from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.problems import did_you_mean, read_toml, validated
 from hpc_trex.ftbench.render import Renderer
@@ -28,13 +29,19 @@ class LoadedCard(NamedTuple):
 
 
 def load_card(task: str) -> LoadedCard:
-    """Return the card of a built-in task (``mini-listops``) or of a TOML file (``my-task.toml``).
+    """Return the card of a built-in task (``mini-listops``), of a TOML file (``my-task.toml``) or of ``lm-eval:NAME``.
 
     A word without ``/`` and ``.toml`` is a built-in name. Raises :class:`NotFound` for an unknown task and
     :class:`UsageProblem` for a wrong card, with file, key and remedy.
     """
     origin = _origin(task)
-    card = validated(TaskCard, read_toml(origin), str(origin))
+    data = read_toml(origin)
+    if data.get("sources") == {} and "lm_eval" in data.get("metric", {}):
+        raise UsageProblem(
+            f"{task} has no training data: its definition in lm-eval has no training split",
+            hint=f"copy {origin.parent} and add [sources.NAME] of your own to its card.toml (docs/own-task.md)",
+        )
+    card = validated(TaskCard, data, str(origin))
     _check(card, origin)
     return LoadedCard(card, origin)
 
@@ -55,6 +62,8 @@ def _built_in() -> dict[str, Path]:
 
 
 def _origin(task: str) -> Path:
+    if task.startswith(PREFIX):
+        return find_card(task)
     if "/" in task or task.endswith(".toml"):
         path = Path(task).expanduser().absolute()
         return path / "card.toml" if path.is_dir() else path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hpc_trex.models import EvalSettings, MetricSpec, TaskCard, digest
@@ -12,17 +13,26 @@ SCORING = 1
 #: Settings that decide how fast an evaluation is, never what comes out.
 _FREE = {"batch_size"}
 
+#: Longest answer, in tokens, of a task of lm-eval that names none: as in lm-eval itself.
+LM_EVAL_TOKENS = 256
 
-def decoding(metric: MetricSpec) -> dict[str, Any]:
-    """Return lm-eval's generation arguments: greedy, and nothing of the model's own generation settings that is not."""
+
+def greedy(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's ``generation_kwargs`` made greedy: nothing of the model's own generation settings that is not."""
+    until = settings.get("until", ["\n\n"])
     return {
-        "until": list(metric.stop),
-        "max_gen_toks": metric.max_new_tokens,
+        "until": [until] if isinstance(until, str) else list(until),
+        "max_gen_toks": int(settings.get("max_gen_toks") or LM_EVAL_TOKENS),
         "do_sample": False,
         "temperature": 0.0,
         "num_beams": 1,
         "repetition_penalty": 1.0,
     }
+
+
+def decoding(metric: MetricSpec) -> dict[str, Any]:
+    """Return lm-eval's generation arguments of a card."""
+    return greedy({"until": list(metric.stop), "max_gen_toks": metric.max_new_tokens})
 
 
 def eval_digest(card: TaskCard, settings: EvalSettings) -> str:

@@ -34,6 +34,9 @@ from hpc_trex.ftbench.splits import Splits, check_labels, check_stops, read_spli
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import TaskCard, digest
 
+#: Beside a card that came from lm-eval: its definition.
+LM_EVAL_FOLDER = "lm-eval"
+
 
 class Materialised(NamedTuple):
     """What was written. ``dropped`` counts, by split, the rows that stood in another split too."""
@@ -59,6 +62,8 @@ def materialise(loaded: LoadedCard, paths: SearchPaths, *, drop_overlap: bool = 
     work = SearchPaths(paths.root / f".task-{secrets.token_hex(4)}")
     try:
         _write(loaded.card, splits, work)
+        if loaded.card.metric.lm_eval is not None:
+            _copy_definition(loaded, work)
         # A sealed test without its task is what a kill between the two renames leaves: written anew.
         shutil.rmtree(paths.test.parent, ignore_errors=True)
         reach("task/before")
@@ -105,6 +110,18 @@ def _write(card: TaskCard, splits: Splits, work: SearchPaths) -> None:
     shared = umask_of(work.root) == GROUP_UMASK  # whoever of the group goes on with the search runs its last job
     work.test.parent.mkdir(mode=0o770 if shared else 0o700)
     write_atomic(work.test, _jsonl(splits.test, splits.more), mode=0o660 if shared else 0o600)
+
+
+def _copy_definition(loaded: LoadedCard, work: SearchPaths) -> None:
+    """Copy what scores a task of lm-eval into the search, where its jobs look for it."""
+    definition = loaded.origin.parent / LM_EVAL_FOLDER
+    if not definition.is_dir():
+        raise UsageProblem(
+            f"{definition} is missing: it holds the definition of {loaded.card.name}",
+            hint="a card of lm-eval is copied with its whole folder",
+        )
+    # Bytes only: what was staged is read-only, and a search is its user's own.
+    shutil.copytree(definition, work.card.parent / LM_EVAL_FOLDER, copy_function=shutil.copyfile)
 
 
 def block_lines(rows: list[Row]) -> list[str]:

@@ -131,21 +131,47 @@ def _train(job: Job) -> JobResult | None:
 def _evaluate(job: Job, ref: ModelRef, samples: Path, *, loaded: Any = None) -> Any:
     """Evaluate one model on the spec's rows; ``loaded`` is the model that was just trained, in memory still."""
     from hpc_trex.evaluation.evaluate import evaluate
+    from hpc_trex.evaluation.vllm_model import choose_backend
+    from hpc_trex.training.load import load_model, load_tokenizer
 
-    if not job.spec.eval_rows:
-        raise JobFailure(f"a {job.spec.kind} job needs eval_rows", failure=FailureClass.CONFIG)
-    if loaded is not None:
-        model, tokenizer, style = loaded.model, loaded.tokenizer, loaded.style
-    else:
-        from hpc_trex.training.load import load_model, load_tokenizer
-
+    spec = job.spec
+    if not spec.eval_rows:
+        raise JobFailure(f"a {spec.kind} job needs eval_rows", failure=FailureClass.CONFIG)
+    if loaded is None:
         job.beat(Heartbeat(phase="loading"))
-        model = load_model(ref, attention="auto", precision="auto").model
-        tokenizer, style = load_tokenizer(ref), ref.style
-    rows = Path(job.spec.eval_rows)
-    evaluation = evaluate(model, tokenizer, job.spec, rows, samples, job.beat, style=style)
-    say(f"{ref.name}{' with adapter' if ref.adapter else ''}: {_shown(evaluation.main)}")
+    backend = choose_backend(spec.evaluate.backend, ref, gpus=spec.resources.gpus)
+    tokenizer = loaded.tokenizer if loaded else load_tokenizer(ref)
+    style = loaded.style if loaded else ref.style
+    rows = Path(spec.eval_rows)
+    if backend == "vllm":
+        evaluation = _by_vllm(job, ref, samples, tokenizer, style, loaded)
+    else:
+        model = loaded.model if loaded else load_model(ref, attention="auto", precision="auto").model
+        evaluation = evaluate(model, tokenizer, spec, rows, samples, job.beat, style=style)
+    say(f"{ref.name}{' with adapter' if ref.adapter else ''} ({backend}): {_shown(evaluation.main)}")
     return evaluation
+
+
+def _by_vllm(job: Job, ref: ModelRef, samples: Path, tokenizer: Any, style: str | None, loaded: Any) -> Any:
+    """Evaluate from the model's files; what is in memory gives its place up first, and vLLM its own afterwards."""
+    from hpc_trex.evaluation.evaluate import evaluate
+    from hpc_trex.evaluation.vllm_model import free_memory, hold_vllm
+    from hpc_trex.training.load import use_half
+
+    assert job.spec.eval_rows is not None
+    if loaded is not None:
+        free_memory(loaded.model)
+    held: list[Any] = []
+
+    def hold(**given: Any) -> Any:
+        held.append(hold_vllm(ref, half=use_half("auto"), seed=job.spec.evaluate.seed, **given))
+        return held[0]
+
+    try:
+        return evaluate(None, tokenizer, job.spec, Path(job.spec.eval_rows), samples, job.beat, style=style, hold=hold)
+    finally:
+        for one in held:
+            one.release()
 
 
 def _shown(score: Score) -> str:

@@ -28,6 +28,8 @@ class ModelRef(Record):
 class EvalSettings(Record):
     """Frozen with the search; out of the agents' reach (DESIGN section 7)."""
 
+    backend: Literal["hf", "auto", "vllm"] = "hf"
+    """What answers: the model in memory, or vLLM from its files; ``auto``: vLLM where there is one and a GPU."""
     batch_size: int = Field(default=64, ge=1)
     bootstrap: int = Field(default=1000, ge=100)
     """Resamples of the confidence interval."""

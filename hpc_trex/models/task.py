@@ -62,8 +62,6 @@ class LmEvalTarget(Record):
     """The main one of its own metrics, e.g. ``acc_norm``; the mean over rows."""
     filter: str = "none"
     """Which of the task's filters reads the answer."""
-    shots: int = 0
-    """Worked examples in each dev and test prompt, as the task says."""
     digest: str
     """SHA-256 over the definition's files, which stand in the folder ``lm-eval`` beside the card."""
     version: str

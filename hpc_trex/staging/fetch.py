@@ -43,7 +43,7 @@ def fetch(wish: Wish, remote: Remote, paths: StagedPaths) -> StagedItem:
         for folder in (paths.parent.parent, paths.parent):
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
-                folder.chmod(_bits(paths.root))
+                folder.chmod(permissions(paths.root))
         with _claimed(paths):
             have = _keep_whole(remote, paths)
             check_room(paths.parent, remote.size - have, len(remote.files) + 4)
@@ -128,7 +128,7 @@ def _publish(wish: Wish, remote: Remote, paths: StagedPaths) -> StagedItem:
         program=version(),
         files=files,
     )
-    _read_only(paths.partial, _bits(paths.root))
+    _read_only(paths.partial, permissions(paths.root))
     paths.partial.rename(paths.folder)
     write_manifest(paths, item)
     return item
@@ -137,10 +137,10 @@ def _publish(wish: Wish, remote: Remote, paths: StagedPaths) -> StagedItem:
 def write_manifest(paths: StagedPaths, item: StagedItem) -> None:
     """Write the manifest, readable for whom the stage folder is."""
     write_record(paths.manifest, item, mode=0o600)
-    paths.manifest.chmod(0o444 & _bits(paths.root))
+    paths.manifest.chmod(0o444 & permissions(paths.root))
 
 
-def _bits(root: Path) -> int:
+def permissions(root: Path) -> int:
     """Return the permissions that the stage folder itself has: who may enter it may read what is in it."""
     there = next(path for path in (root, *root.parents) if path.exists())
     mode = stat.S_IMODE(there.stat().st_mode) if there == root else 0o700
