@@ -141,6 +141,16 @@ def test_a_recipe_that_cannot_run_says_which_step(
         assert words in result.stderr
 
 
+def test_code_in_a_recipe_runs_in_the_sandbox(trex: Trex, folder: Path) -> None:
+    code = f"import os\ndef transform(row):\n    return {{**row, 'answer': str(os.path.exists({str(folder)!r}))}}\n"
+    told = read_json(
+        trex("data", "run", _recipe(folder, [*STEPS, {"op": "python", "code": code}]), "--out", "kept", "--json")
+    )
+    assert told["manifest"]["rows"] == 7  # type: ignore[index]
+    seen = read_json(trex("data", "show", "kept", "--json"))
+    assert {row["answer"].strip() for row in seen["examples"]} == {"False"}  # type: ignore[attr-defined, union-attr, index]
+
+
 def test_a_recipe_file_that_is_none(trex: Trex, folder: Path) -> None:
     assert trex("data", "run", "nothing.toml").exit_code == 3
     assert trex("data", "run", "nothing.json").exit_code == 3
