@@ -38,6 +38,8 @@ class DataFacts(NamedTuple):
 
     folder: Path
     manifest: Mapping[str, Any] | None
+    asked: DataRecipe | None
+    """What its job was asked for: the plan's recipe, or what a repair made of it."""
     sources: Mapping[str, str]
     """SHA-256 of the search's source files now, by name."""
     changed: tuple[str, ...]
@@ -87,9 +89,6 @@ def check(records: Records) -> list[ClaimFinding]:
     return sorted(found, key=lambda one: one.severity == "note")
 
 
-# --- findings ---------------------------------------------------------------------------------------------------------
-
-
 def strikes(findings: tuple[ClaimFinding, ...] | None) -> list[ClaimFinding]:
     """Return the findings for which a score is struck."""
     return [one for one in findings or () if one.severity == "strike"]
@@ -116,14 +115,18 @@ def _short(digest_: str) -> str:
 
 def _weights(records: Records, spec: JobSpec, result: JobResult) -> Iterator[ClaimFinding]:
     """The base is the search's; what was evaluated is what this trial's own training made of it."""
+    if not spec.attempt_dir.endswith(records.attempt.directory):
+        text = f"its job was told to work in {spec.attempt_dir}, not in {records.attempt.directory}"
+        yield _strike("weights", text, _own(records, "spec.json"))
     if result.token != records.attempt.token:
         text = f"the result is of job {result.token}, not of {records.attempt.token}"
         yield _strike("weights", text, _own(records, "result.json"))
-    if records.base is not None and spec.base.path != records.base.path:
-        text = f"it began from {spec.base.path}, the base of the search is {records.base.path}"
-        yield _strike("weights", text, _own(records, "spec.json"))
     own = result.hashes.get("base", "")
     first = (records.baseline.hashes if records.baseline else {}).get("base", "")
+    elsewhere = records.base is not None and spec.base.path != records.base.path
+    if records.base is not None and elsewhere and not (own and own == first):
+        text = f"it began from {spec.base.path}, the base of the search is {records.base.path}"
+        yield _strike("weights", text, _own(records, "spec.json"))
     if own and first and own != first:
         text = f"its base has digest {_short(own)}, that of the baseline {_short(first)}"
         yield _strike("weights", text, _own(records, "result.json"))
@@ -133,7 +136,7 @@ def _weights(records: Records, spec: JobSpec, result: JobResult) -> Iterator[Cla
 
 def _trained(records: Records, spec: JobSpec, result: JobResult) -> Iterator[ClaimFinding]:
     trial, number = records.trial, records.attempt.attempt
-    attempts = records.root / Path(records.attempt.directory).parent
+    attempts = Path(spec.attempt_dir).parent
     earlier = {str(attempts / str(one) / "checkpoints") for one in range(1, number)}
     strange = [path for path in spec.resume_from if path not in earlier]
     if strange:
@@ -166,6 +169,8 @@ def _data(records: Records, result: JobResult) -> Iterator[ClaimFinding]:
         yield _note("data", "the manifest of its data is not there or cannot be read", _inside(records, folder))
         return
     record = _inside(records, data.folder / "manifest.json")
+    if data.asked is not None and records.node.plan is not None and data.asked != records.node.plan.data:
+        yield _note("data", "its recipe differs from the plan: a repair changed it", record)
     yield from (_strike("data", text, record) for text in _contradictions(records, result, data.manifest, data))
     yield from _contamination(data, data.manifest, record)
 
@@ -177,13 +182,13 @@ def _inside(records: Records, path: Path) -> str:
 def _contradictions(records: Records, result: JobResult, manifest: Mapping[str, Any], data: DataFacts) -> Iterator[str]:
     """Recipe, sources, row counts and rows: what is not as the manifest says, or not as was planned."""
     assert records.node.plan is not None
-    wanted = records.node.plan.data.resolved()
+    wanted = (data.asked or records.node.plan.data).resolved()
     try:
         made = DataRecipe.model_validate(manifest.get("recipe")).resolved()
     except ValidationError:
         made = None
     if made != wanted or manifest.get("recipe_digest") != digest(manifest.get("recipe")):
-        yield f"the data were made by recipe {_short(str(manifest.get('recipe_digest', '')))}, not by the plan's"
+        yield f"the data were made by recipe {_short(str(manifest.get('recipe_digest', '')))}, not by the one that was asked for"
     for name, told in sorted(dict(manifest.get("sources", {})).items()):
         if name not in data.sources:
             yield f"the data hold source {name}, which the task card does not have"
@@ -248,8 +253,11 @@ def _evaluation(records: Records, spec: JobSpec, result: JobResult) -> Iterator[
             text = f"it was measured by rules {_short(result.eval_digest)}, those of the {whose} are {_short(rules)}"
             yield _strike("evaluation", text, _own(records, "result.json"))
             break
-    if spec.eval_rows != str(records.dev_path):
-        text = f"it was evaluated on {spec.eval_rows}, not on {records.dev_path}"
+    # The search may lie under another path for the job, or since: what counts is the place within it.
+    seen = spec.attempt_dir.removesuffix(records.attempt.directory)
+    dev = _inside(records, records.dev_path)
+    if spec.eval_rows != seen + dev:
+        text = f"it was evaluated on {spec.eval_rows}, not on the search's {dev}"
         yield _strike("evaluation", text, _own(records, "spec.json"))
     own = result.hashes.get("rows", "")
     first = _of_baseline(records).hashes.get("rows") or records.digests.get("rows", "")

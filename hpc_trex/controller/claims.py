@@ -18,7 +18,17 @@ from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.files import folder_digest, read_record
 from hpc_trex.ftbench.frozen import eval_digest
 from hpc_trex.layout import SearchPaths
-from hpc_trex.models import AttemptState, AttemptView, JobKind, JobResult, JobSpec, MetricSpec, NodeView, TrialView
+from hpc_trex.models import (
+    AttemptState,
+    AttemptView,
+    DataRecipe,
+    JobKind,
+    JobResult,
+    JobSpec,
+    MetricSpec,
+    NodeView,
+    TrialView,
+)
 from hpc_trex.samples import EvaluatedRow, file_digest, read_samples
 
 #: Training rows that are looked at most, evenly spaced: some seconds of a login node.
@@ -103,7 +113,7 @@ def scored(samples: tuple[EvaluatedRow, ...], metric: MetricSpec) -> tuple[float
     """Return the metric over the answers and which rows score otherwise when they are judged again; None where it cannot
     be told from the rows.
     """
-    if metric.name in JUDGED_AGAIN and getattr(metric, "mode", "generate") == "generate":
+    if metric.name in JUDGED_AGAIN and metric.mode == "generate":
         return _judged_again(samples, metric)
     if metric.name in MEANS:
         return sum(row.score for row in samples) / len(samples), ()
@@ -139,8 +149,8 @@ def _data(work: Work, view: NodeView) -> DataFacts:
     try:
         stamp = (folder / "manifest.json").stat().st_mtime_ns
     except OSError:
-        return DataFacts(folder, None, {}, (), None)
-    return _data_facts(work.paths, folder, stamp)
+        return DataFacts(folder, None, None, {}, (), None)
+    return _data_facts(work.paths, folder, stamp)._replace(asked=_asked(work, view))
 
 
 @lru_cache(maxsize=4)
@@ -148,10 +158,16 @@ def _data_facts(paths: SearchPaths, folder: Path, stamp: int) -> DataFacts:  # n
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return DataFacts(folder, None, {}, (), None)
+        return DataFacts(folder, None, None, {}, (), None)
     told = manifest.get("sources", {})
     sources = {path.stem: _digest(path) for path in sorted(paths.sources.glob("*.jsonl")) if path.stem in told}
-    return DataFacts(folder, manifest, sources, _changed(folder, manifest), _leaks(paths, folder, manifest))
+    return DataFacts(folder, manifest, None, sources, _changed(folder, manifest), _leaks(paths, folder, manifest))
+
+
+def _asked(work: Work, view: NodeView) -> DataRecipe | None:
+    made = work.store.preparation(view.id if view.data_from is None else view.data_from)
+    spec = read_record(work.attempt_paths(made).spec, JobSpec) if made is not None else None
+    return spec.data if spec is not None else None
 
 
 def _changed(folder: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:

@@ -26,11 +26,10 @@ from tests.unit.controller.simulation import Cluster, result_of
 class HonestCluster(Cluster):
     """Jobs that leave whole records. ``quality``: the share of right answers by (node, trial); else it is drawn."""
 
-    quality: dict[tuple[int, int], float]
-
     def __init__(self, seed: int = 0) -> None:
         super().__init__(seed)
-        self.quality = {}
+        self.quality: dict[tuple[int, int], float] = {}
+        self.dishonest: set[tuple[int, int]] = set()  # whose model is another one by the time that it is looked at
 
     def finish(self, token: str, *, failure: Any = None) -> None:
         request = self.live.pop(token)
@@ -38,6 +37,8 @@ class HonestCluster(Cluster):
         result = result_of(spec, failure)
         if failure is None:
             result = result.model_copy(update=self.records(spec))
+        if (spec.node, spec.trial) in self.dishonest:
+            _model(AttemptPaths(request.directory).model, "another", name="m")
         write_record(AttemptPaths(request.directory).result, result)
 
     def records(self, spec: JobSpec) -> dict[str, Any]:

@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 
 from hpc_trex.controller import Controller, loop
-from hpc_trex.controller.requests import Request, waiting
+from hpc_trex.controller.requests import Request, place, waiting
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import NodeState, SearchState, TrialState
 from hpc_trex.samples import file_digest, read_samples, write_samples
 from hpc_trex.tree.check import check
+from hpc_trex.tree.review import verdicts
 from tests.unit.controller.conftest import drive, until
 from tests.unit.controller.honest import HonestCluster, change_result, write_rows
+from tests.unit.controller.test_kill import run_with_kill
 
 
 @pytest.fixture
@@ -75,6 +77,11 @@ def other_model(controller: Controller) -> None:
 
 def model_of_another_place(controller: Controller) -> None:
     change_result(files_of(controller).result, model={"name": "m", "path": str(controller.paths.root / "elsewhere")})
+
+
+def other_rows_file(controller: Controller) -> None:
+    spec = json.loads(files_of(controller).spec.read_text())
+    files_of(controller).spec.write_text(json.dumps(spec | {"eval_rows": str(controller.paths.block)}))
 
 
 def foreign_checkpoint(controller: Controller) -> None:
@@ -216,6 +223,7 @@ STRIKES = [
     (other_model, "the model has digest"),
     (model_of_another_place, "was not made by this trial"),
     (foreign_checkpoint, "no earlier attempt of this trial"),
+    (other_rows_file, "not on the search's task/dev.jsonl"),
     (other_rules, "measured by rules eeeeeeeeeeee"),
     (other_dev_rows, "its dev rows have digest dddddddddddd"),
     (edited_answers, "the answers were changed after the job wrote them"),
@@ -223,7 +231,7 @@ STRIKES = [
     (missing_answers, "5 have no answer"),
     (higher_claim, "the result claims 0.9900"),
     (no_answers, "the answers behind the score are gone"),
-    (other_recipe, "not by the plan's"),
+    (other_recipe, "not by the one that was asked for"),
     (changed_source, "the data were made of"),
     (lost_rows, "the one before it left 3"),
     (no_decontamination, "without decontamination"),
@@ -248,6 +256,15 @@ def test_what_contradicts_the_claim_strikes_it(running: Controller, change, word
     assert running.store.best_node() == 0
     for one in view.trials[0].findings:
         assert not one.record or (running.paths.root / one.record).parent.is_dir(), "a record that can be looked up"
+
+
+def test_a_search_that_the_job_saw_under_another_path_is_no_contradiction(running: Controller) -> None:
+    """A link, or another mount on the compute nodes: places are compared within the search."""
+    for path in (files_of(running).spec, files_of(running).result):
+        path.write_text(path.read_text().replace(str(running.paths.root), "/mnt/other/claims"))
+    running.tick()
+    assert texts(running, "strike") == []
+    assert running.store.node(1).state is NodeState.DONE
 
 
 def test_only_the_designs_own_fault_is_charged(running: Controller) -> None:
@@ -416,3 +433,43 @@ def test_trials_that_took_over_a_struck_result_fall_and_rise_with_it(
     running.ask(Request(action="restore", node=1, note="n", user="eve"))
     assert store.node(node).score == source.score
     assert not store.node(node).struck
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("at", [14, 20, 23, 24, 25, 26, 30])
+def test_a_kill_at_any_step_strikes_once_and_charges_nothing(
+    search, cluster, monkeypatch, at: int, after: bool
+) -> None:
+    paths = search(max_nodes=2, trials=1, parallel=1, name="killed")
+    cluster.quality, cluster.dishonest = {(1, 1): 0.9, (2, 1): 0.5}, {(1, 1)}
+    assert run_with_kill(paths, cluster, monkeypatch, at, after=after), "the fuse must blow, or this tests nothing"
+    with drive(paths, cluster) as controller:
+        assert controller.store.state()[0] is SearchState.DONE
+        assert controller.store.chosen().node == 2
+        assert controller.store.node(1).struck
+        assert max(cluster.starts.values()) == 1
+        events = paths.events.read_text()
+    assert events.count('"type":"claim_checked","node":1,"trial":1') == 1
+    assert events.count('"state":"struck"') == 1
+    assert check(paths) == []
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("action", ["strike", "restore"])
+def test_a_kill_while_a_person_is_obeyed_loses_nothing(
+    running: Controller, cluster, monkeypatch, action, after
+) -> None:
+    running.tick()
+    if action == "restore":
+        running.ask(Request(action="strike", node=1, note="n", user="eve"))
+    place(running.paths, Request(action=action, node=1, note="a word", user="bob"))
+    paths = running.paths
+    running.close()
+    assert run_with_kill(paths, cluster, monkeypatch, 1, after=after)
+    with Controller(paths) as controller:
+        controller.start()
+        controller.tick()
+        assert controller.store.node(1).struck == (action == "strike")
+        assert [one.note for one in verdicts(controller.store, 1)][-1:] == ["a word"]
+        assert [one.user for one in verdicts(controller.store, 1)].count("bob") == 1
+    assert waiting(paths) == []
