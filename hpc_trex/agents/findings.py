@@ -78,7 +78,7 @@ def target_of(config: SearchConfig, card: TaskCard, *, task_digest: str, base_di
     return Target(
         task=card.name,
         task_digest=task_digest,
-        metric=card.metric.name,
+        metric=card.metric.shown,
         tags=card.capabilities,
         model=config.model,
         model_digest=base_digest,

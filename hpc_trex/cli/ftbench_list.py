@@ -19,4 +19,4 @@ def command(json: bool) -> None:
         return
     wide = max((len(card.name) for card in cards), default=0)
     for card in cards:
-        emit(look().cut_end(f"{card.name:<{wide}}  {card.metric.name:<12}  {card.title}"))
+        emit(look().cut_end(f"{card.name:<{wide}}  {card.metric.shown:<12}  {card.title}"))

@@ -82,7 +82,7 @@ def _named_task(task: str, searches: Sequence[Remembered]) -> Target:
             f"no task {task!r} in the knowledge base, nor a card of that name{did_you_mean(task, names)}",
             hint=f"in the base: {', '.join(names) or 'none'}",
         ) from error
-    return Target(task=card.name, metric=card.metric.name, tags=card.capabilities)
+    return Target(task=card.name, metric=card.metric.shown, tags=card.capabilities)
 
 
 def take_in(found: Sequence[SearchPaths], *, dry_run: bool, as_json: bool) -> None:

@@ -40,7 +40,7 @@ SHOWN = 200
 #: Metrics that cost next to nothing to judge again, from the raw answer.
 JUDGED_AGAIN = ("exact_match", "accuracy", "macro_f1", "json_fields")
 #: Metrics that are the mean of the rows' scores.
-MEANS = ("exact_match", "accuracy", "accuracy_norm", "json_fields", "rouge1", "rouge2", "rougeL", "chrf")
+MEANS = ("exact_match", "accuracy", "accuracy_norm", "json_fields", "rouge1", "rouge2", "rougeL", "chrf", "lm_eval")
 
 
 def records_of(work: Work, view: NodeView, trial: TrialView) -> Records | None:

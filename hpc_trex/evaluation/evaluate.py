@@ -171,7 +171,7 @@ def _score(card: TaskCard, samples: list[EvaluatedRow], judgements: list[Judged]
     """Bring the judged answers together: the main score, the rate of each flag, further metrics."""
     spec = card.metric
     answers = AnswerSet(
-        metric=spec.lm_eval.metric if spec.lm_eval else spec.name,
+        metric=spec.shown,
         labels=spec.labels,
         scores=[judged.score for judged in judgements],
         references=[judged.wanted for judged in judgements],

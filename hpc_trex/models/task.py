@@ -128,6 +128,11 @@ class MetricSpec(Record):
             raise ValueError("labels and choices say the same: give choices alone")
         return self
 
+    @property
+    def shown(self) -> str:
+        """What the score is called: of a task of lm-eval, its own metric."""
+        return self.lm_eval.metric if self.lm_eval else self.name
+
 
 class Reference(Record):
     """A published or known score to compare with."""

@@ -31,7 +31,7 @@ def task_parts(view: TreeView) -> list[Part]:
     better = "higher is better" if metric.higher_is_better else "lower is better"
     lines = [
         f"Task: {card.name}. Licence: {one_line(card.licence, 100)}. Base model: {one_line(view.config.model, 200)}.",
-        f"Metric on the dev split: {metric.name}, {better}.",
+        f"Metric on the dev split: {metric.shown}, {better}.",
         f"Answers are generated with at most {metric.max_new_tokens} new tokens and end at {json.dumps(metric.stop)}.",
     ]
     if metric.labels:
