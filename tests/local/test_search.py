@@ -37,6 +37,16 @@ def test_launch_alone_runs_a_whole_search_with_scores_that_rise(tmp_path, home):
     shown = json.loads(trex("show", 1, search, "--json").stdout)
     assert shown["plan"]["hypothesis"]
     assert shown["attempts"]
+    cases = shown["cases"]
+    moved = cases["movement"]
+    assert (moved["parent"], moved["unpaired"], cases["not_compared"]) == (0, 0, "")
+    assert moved["pairs"] == cases["rows"] == shown["trials"][0]["result"]["scores"]["main"]["n"]
+    assert moved["fixed"] + moved["broken"] + moved["still_bad"] + moved["still_right"] == moved["pairs"]
+    assert moved["fixed"] + moved["broken"] > 0
+    printed = trex("show", 1, search).stdout
+    assert f"{moved['fixed']} fixed, {moved['broken']} broken" in printed
+    assert "before, now:" in printed
+    assert "Against node 0 row by row" in shown["report"]
     assert "step" in trex("logs", 1, search).stdout
     assert trex("best", search).stdout
     trex("db", "check", search)
