@@ -39,6 +39,8 @@ COMMANDS = {
     "cancel": Entry("cancel", "End a search, or some rounds of it."),
     "budget": Entry("budget", "GPU-hours and CPU-hours used, reserved and left."),
     "gc": Entry("gc", "Remove what nobody needs any more."),
+    "export": Entry("export", "Write a trained model for other programs, with a model card."),
+    "reproduce": Entry("reproduce", "Run a round again: does its score come out?"),
     "report": Entry("report", "Write the HTML report."),
     "db": Entry("db", "Check, rebuild or publish a search's database."),
     "unlock": Entry("unlock", "Remove the lease of a dead controller."),
@@ -49,6 +51,8 @@ COMMANDS = {
     "library": Entry("library", "Papers, notes and data cards of your own, searched without a network."),
     "data": Entry("data", "Data recipes by hand: run one, look at a prepared set."),
     "ftbench": Entry("ftbench", "The built-in tasks."),
+    "train": Entry("train", "One training by hand, without a search."),
+    "evaluate": Entry("evaluate", "One evaluation by hand, without a search."),
     "config": Entry("config", "Where options come from; JSON schemas."),
     "completion": Entry("completion", "Print the completion script of a shell."),
 }

@@ -40,13 +40,14 @@ ARROWS = {
     "research": GROUND,
     "absent": set(),
     "config": GROUND,
+    "by_hand": {"tree", "slurm", "staging", "ftbench", "searches"} | GROUND,
     "controller": {"knowledge", "evaluation", "agents", "slurm", "report", "tree", "ftbench", "research"} | GROUND,
     "launch_llm": {"agents", "controller", "slurm", "staging"} | GROUND,
     "launch": {"launch_llm", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "doctor": {"agents", "slurm", "job", "tree", "staging", "sandbox"} | GROUND,
     "sweep": {"launch", "launch_llm", "agents", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "cli": {
-        "data", "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config", "research",
+        "by_hand", "data", "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config", "research",
     } | GROUND,
 }  # fmt: skip
 JOB_SIDE = {"job", "data", "training", "evaluation", "sandbox"}

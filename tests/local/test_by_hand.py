@@ -1,0 +1,177 @@
+"""``train``, ``evaluate``, ``export`` and ``reproduce``: real jobs, without and after a search."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from hpc_trex.files import read_record
+from hpc_trex.layout import SearchPaths
+from hpc_trex.models import (
+    DataRecipe,
+    EvalSettings,
+    JobKind,
+    JobResult,
+    JobSpec,
+    NodeState,
+    Profile,
+    RoundPlan,
+    SearchConfig,
+    TrialPlan,
+    TrialState,
+)
+from hpc_trex.models.operators import Load
+from hpc_trex.tree import events as ev
+from hpc_trex.tree.store import Store
+from tests.program import start, trex, wait_until
+
+pytestmark = pytest.mark.local
+PATIENCE = 400.0
+
+
+@pytest.fixture
+def spec(tmp_path: Path, own_card: Path, base_model: Path) -> Path:
+    """A spec beside the task that it names."""
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        f"""model = "{base_model}"
+task = "own task/{own_card.name}"
+out = "mine"
+seed = 3
+
+[train]
+method = "lora"
+max_steps = 40
+
+[evaluate]
+bootstrap = 200
+"""
+    )
+    return path
+
+
+def test_a_training_by_hand_that_is_interrupted_goes_on_and_its_adapter_is_evaluated(
+    tmp_path: Path, home: Path, spec: Path, base_model: Path
+) -> None:
+    """Ctrl-C leaves a checkpoint and exit code 130; --resume goes on from it; evaluate finds the score again."""
+    spec.write_text(spec.read_text().replace("max_steps = 40", "max_steps = 200\nepochs = 60"))
+    log = tmp_path / "log"
+    process = start("train", spec, log=log)
+    wait_until(lambda: "training 5" in log.read_text(), seconds=PATIENCE, what=f"some steps; see {log}")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=PATIENCE) == 130, log.read_text()
+    assert f"hpc-trex train {spec} --resume" in log.read_text()
+    assert "holds a training already" in trex("train", spec, code=2).stderr
+    result = json.loads(trex("train", spec, "--resume", "--json").stdout)["result"]
+    assert result["state"] == "succeeded"
+    assert result["resumed_from_step"] >= 5
+    assert result["steps"] == 200
+    assert 0 <= result["padding_share"] < 1
+    again = trex("train", spec, "--resume")  # it is over: told again, not done again
+    assert "model " in again.stdout
+    assert len(list((tmp_path / "mine" / "train").iterdir())) == 2
+    adapter = result["model"]["adapter"]
+    other = tmp_path / "other.toml"
+    other.write_text(f'model = "{base_model}"\nadapter = "{adapter}"\ntask = "own task/card.toml"\nout = "looked at"\n')
+    scored = json.loads(trex("evaluate", other, "--json").stdout)["result"]["scores"]["main"]
+    assert scored["value"] == pytest.approx(result["scores"]["main"]["value"], abs=0.02)
+
+
+def test_a_job_that_fails_says_why_and_exits_with_1(tmp_path: Path, home: Path, spec: Path) -> None:
+    spec.write_text(spec.read_text() + '\n[train.lora]\ntargets = ["nowhere"]\n')
+    done = trex("train", spec, code=1)
+    assert "LoRA target nowhere does not exist in this model" in done.stderr
+
+
+GREEDY = """
+import json, sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+if sys.argv[2] == "-":
+    model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+else:
+    from peft import PeftModel
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(sys.argv[1]), sys.argv[2])
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+answers = []
+for prompt in ("first word of: red old cold\\nanswer:", "first word of: green new big\\nanswer:", "hello"):
+    given = tokenizer(prompt, return_tensors="pt")
+    ids = model.generate(input_ids=given.input_ids, attention_mask=given.attention_mask, max_new_tokens=8, do_sample=False)
+    answers.append(ids[0].tolist())
+print(json.dumps(answers))
+"""
+
+
+def greedy(model: str | Path, adapter: str = "-") -> list[list[int]]:
+    """The greedy answers of a model in plain transformers, in a process that knows nothing of us."""
+    command = [sys.executable, "-c", GREEDY, str(model), adapter]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def as_search(folder: Path, hand: Path, result: JobResult, config: SearchConfig) -> None:
+    """Record a training by hand as the first round of a search, as the controller would have."""
+    paths = SearchPaths(folder)
+    folder.mkdir()
+    shutil.copytree(hand / "task", paths.card.parent)
+    shutil.copytree(hand / "data", paths.data(1))
+    paths.config.write_text(tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+    spec = read_record(hand / "train" / "1" / "spec.json", JobSpec)
+    assert spec is not None
+    assert spec.train is not None
+    trial = TrialPlan(train=spec.train)
+    recipe = DataRecipe(steps=(Load(source="train"),), seed=3)
+    plan = RoundPlan(hypothesis="adapters are enough", data=recipe, trials=(trial,))
+    score = result.scores["main"].value
+    made = ev.SearchCreated(config=config, task_digest="t" * 64, base_digest="b" * 64, higher_is_better=True)
+    with Store.create(paths, made) as store:
+        store.record(ev.NodeAdded(node=0, parent=None, plan=None, recipe_digest="", data_from=None))
+        store.record(ev.NodeEnded(node=0, state=NodeState.DONE, score=0.0, best_trial=1))
+        store.record(ev.NodeAdded(node=1, parent=0, plan=plan, recipe_digest="r", data_from=1))
+        store.record(ev.TrialAdded(node=1, trial=1, kind=JobKind.TRAIN, plan=trial, seed=3, identity="i"))
+        store.record(ev.TrialEnded(node=1, trial=1, state=TrialState.DONE, score=score, result=result))
+        store.record(ev.NodeEnded(node=1, state=NodeState.DONE, score=score, best_trial=1))
+
+
+def test_an_export_answers_as_the_trained_adapter_does_and_a_round_reproduces(
+    tmp_path: Path, home: Path, spec: Path, base_model: Path
+) -> None:
+    result = JobResult.model_validate(json.loads(trex("train", spec, "--json").stdout)["result"])
+    assert result.model is not None
+    settings = EvalSettings(bootstrap=200)
+    config = SearchConfig(
+        name="own",
+        task="t",
+        model=str(base_model),
+        model_path=str(base_model),
+        profile=Profile(name="local"),
+        evaluate=settings,
+    )
+    search = tmp_path / "own"
+    as_search(search, tmp_path / "mine", result, config)
+    merged, bare = tmp_path / "merged", tmp_path / "adapter"
+    trex("export", search, 1, "--merge", "--to", merged)
+    told = json.loads(trex("export", search, "--to", bare, "--json").stdout)
+    assert (told["node"], told["trial"]) == (1, 1)
+    assert greedy(merged) == greedy(base_model, str(result.model.adapter)) == greedy(base_model, str(bare))
+    assert greedy(merged) != greedy(base_model)
+    card = (merged / "README.md").read_text()
+    assert 'library_name: "transformers"' in card
+    assert 'library_name: "peft"' in (bare / "README.md").read_text()
+    assert f"| dev | exact_match | {result.scores['main'].value:.4f} |" in card
+    assert 'license: "CC0-1.0"' in card
+    assert "adapters are enough" in card
+    assert json.loads((merged / "data-manifest.json").read_text())["rows"] == 300
+    assert json.loads((merged / "plan.json").read_text())["train"]["method"] == "lora"
+    assert "exists already" in trex("export", search, 1, "--merge", "--to", merged, code=2).stderr
+    assert "baseline" in trex("export", search, 0, "--to", tmp_path / "none", code=2).stderr
+    again = json.loads(trex("reproduce", search, 1, "--to", tmp_path / "again", "--json").stdout)
+    assert again["inside"]
+    assert again["now"]["value"] == again["then"]["value"]  # one process on a CPU: bit by bit
