@@ -13,6 +13,7 @@ from hpc_trex.errors import UsageProblem
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hpc_trex.ftbench.lm_eval import StagedName
     from hpc_trex.staging.lm_eval import StagedTask
     from hpc_trex.staging.stage import Outcome
 
@@ -96,11 +97,14 @@ def _site(profile: str | None) -> tuple[bool, str]:
 def _look(ctx: click.Context, into: str | None, only: list[tuple[str, str]], *, verify: bool, json: bool) -> None:
     """Print what is staged; with ``verify`` hash it again and exit 1 when something is damaged."""
     from hpc_trex.errors import NotFound
+    from hpc_trex.ftbench.lm_eval import staged_names
     from hpc_trex.staging.hub import WORDS
     from hpc_trex.staging.manifests import damage, list_staged
     from hpc_trex.staging.stage import row, target
 
-    found = list_staged([target(into)] if into else None)
+    roots = [target(into)] if into else None
+    found = list_staged(roots)
+    names = [] if only or verify else staged_names(roots)
     found = [one for one in found if not only or (one.item.kind, one.item.repository) in only]
     if verify and not found:
         raise NotFound("nothing is staged here that could be verified", hint="hpc-trex stage list")
@@ -113,11 +117,14 @@ def _look(ctx: click.Context, into: str | None, only: list[tuple[str, str]], *, 
             | ({"damaged": problems[one]} if verify else {})
             for one in found
         ]
-        emit_json({"items": items})
+        emit_json({"items": items, "tasks": [_name_json(one) for one in names]})
     else:
         for one in found:
             emit(row(one.item) + ("" if not verify else "  DAMAGED" if one in damaged else "  whole"))
-        if not found:
+        for name in names:
+            rows = ", ".join(f"{split} {count}" for split, count in name.rows.items())
+            emit(f"{'task':<11} {name.task}  {name.metric}  {rows}  {name.staged_at[:10]}")
+        if not found and not names:
             emit("nothing is staged; hpc-trex stage --model ID fetches a model")
     for one, lines in damaged.items():
         click.echo("\n".join(f"error: {line}" for line in lines), err=True)
@@ -147,6 +154,10 @@ def _task_line(task: StagedTask) -> str:
     if not task.rows["train"]:
         lines.append(f"{'':<14} no training data: copy {task.card.parent} and add sources to its card.toml")
     return "\n".join(lines)
+
+
+def _name_json(name: StagedName) -> dict[str, object]:
+    return name._asdict() | {"folder": str(name.folder)}
 
 
 def _task_json(task: StagedTask) -> dict[str, object]:

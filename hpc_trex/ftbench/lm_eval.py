@@ -48,6 +48,29 @@ def parse_target(task: str) -> Target:
     return Target(name, metric or None, include)
 
 
+class StagedName(NamedTuple):
+    """A staged task as ``stage list`` shows it."""
+
+    task: str
+    metric: str
+    rows: dict[str, int]
+    staged_at: str
+    folder: Path
+
+
+def staged_names(roots: Iterable[Path] | None = None) -> list[StagedName]:
+    """Return all staged tasks of lm-eval, by name, the newest of one first."""
+    found = []
+    for root in stage_folders() if roots is None else roots:
+        for path in (root / "lm-eval").glob("*/*/manifest.json"):
+            one = json.loads(path.read_text(encoding="utf-8"))
+            where = f"{one['include']}/" if one["include"] else ""
+            name = f"{PREFIX}{where}{one['name']}"
+            found.append(StagedName(name, one["metric"], one["rows"], one["staged_at"], path.parent))
+    found.sort(key=lambda one: one.staged_at, reverse=True)
+    return sorted(found, key=lambda one: one.task)
+
+
 def staged_cards(target: Target, roots: Iterable[Path] | None = None) -> list[Path]:
     """Return the cards that were staged for a target, the newest first."""
     found = []

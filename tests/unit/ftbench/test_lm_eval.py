@@ -36,7 +36,9 @@ def test_a_task_that_is_not_staged_says_how_to_stage_it(tmp_path, monkeypatch):
 def staged(root: Path, name: str, content: str, when: str, include: str | None = None) -> Path:
     folder = root / "lm-eval" / f"lm-eval.{name}" / content
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"name": name, "include": include, "staged_at": when}))
+    rows = {"train": 3, "dev": 1, "test": 2}
+    manifest = {"name": name, "include": include, "metric": "acc", "rows": rows, "staged_at": when}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder / "card.toml"
 
 
@@ -46,3 +48,19 @@ def test_the_newest_of_the_same_task_is_taken_and_another_folders_is_not(tmp_pat
     last = staged(tmp_path, "quiz", "bb", "2026-03-01")
     staged(tmp_path, "quiz", "cc", "2026-09-01", include="/elsewhere")
     assert staged_cards(parse_target("lm-eval:quiz")) == [last, first]
+
+
+def test_stage_list_shows_them(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from hpc_trex.cli.stage import command
+
+    monkeypatch.setenv("HPC_TREX_STAGE", str(tmp_path))
+    staged(tmp_path, "quiz", "aa", "2026-01-01")
+    staged(tmp_path, "quiz", "cc", "2026-09-01", include="/elsewhere")
+    shown = CliRunner().invoke(command, ["list"])
+    assert shown.exit_code == 0, shown.output
+    assert "lm-eval:/elsewhere/quiz" in shown.output
+    assert "lm-eval:quiz  acc  train 3, dev 1, test 2  2026-01-01" in shown.output
+    listed = json.loads(CliRunner().invoke(command, ["list", "--json"]).output)
+    assert [one["task"] for one in listed["tasks"]] == ["lm-eval:/elsewhere/quiz", "lm-eval:quiz"]
