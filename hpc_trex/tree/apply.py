@@ -9,10 +9,11 @@ grow with its depth. An event that does not fit the tree (an unknown node, a rou
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hpc_trex.models import JobKind, JobResult, NodeState, SearchState, TrialState
+from hpc_trex.models import NodeState, SearchState, TrialState
 from hpc_trex.tree import events as ev
+from hpc_trex.tree.attempts import attempt_ended, attempt_intended, attempt_queued, attempt_running
 from hpc_trex.tree.calls import record_call
 from hpc_trex.tree.gates import ask_gate, decide_gate, forgive
 from hpc_trex.tree.insights import put_insights
@@ -20,6 +21,7 @@ from hpc_trex.tree.reopen import reopen_node, reopen_trial
 from hpc_trex.tree.repairs import RepairDecided, decide_repair
 from hpc_trex.tree.review import claim_checked, node_restored, node_struck
 from hpc_trex.tree.review_events import ClaimChecked, NodeRestored, NodeStruck
+from hpc_trex.tree.rows import change_one, result_json
 from hpc_trex.tree.servers import ServerEvent, apply_server
 from hpc_trex.tree.sums import back_up, count_child
 
@@ -36,16 +38,6 @@ def mark(db: Database, line: ev.EventLine, end: int) -> None:
 def apply_event(event: ev.Event, db: Database, line: ev.EventLine) -> None:
     """Change the database as the event says. ``line`` gives its number and time."""
     raise ValueError(f"no rule for the event {type(event).__name__}")
-
-
-def _change(db: Database, sql: str, parameters: list[Any], refusal: str) -> None:
-    """Run an update that must touch exactly one row."""
-    if db.execute(sql, parameters).rowcount != 1:
-        raise ValueError(refusal)
-
-
-def _result_json(result: JobResult | None) -> str | None:
-    return None if result is None else result.model_dump_json(exclude={"curve"})
 
 
 @apply_event.register(ev.SearchCreated)
@@ -67,12 +59,12 @@ def _created(event: ev.SearchCreated, db: Database, line: ev.EventLine) -> None:
 
 @apply_event.register(ev.ConfigChanged)
 def _config(event: ev.ConfigChanged, db: Database, line: ev.EventLine) -> None:
-    _change(db, "UPDATE search SET config = ?", [event.config.model_dump_json()], "there is no search yet")
+    change_one(db, "UPDATE search SET config = ?", [event.config.model_dump_json()], "there is no search yet")
 
 
 @apply_event.register(ev.SearchStateChanged)
 def _state(event: ev.SearchStateChanged, db: Database, line: ev.EventLine) -> None:
-    _change(db, "UPDATE search SET state = ?, message = ?", [event.state, event.message], "there is no search yet")
+    change_one(db, "UPDATE search SET state = ?, message = ?", [event.state, event.message], "there is no search yet")
     if event.state == SearchState.RUNNING:
         forgive(db)
 
@@ -131,106 +123,36 @@ def _trial_added(event: ev.TrialAdded, db: Database, line: ev.EventLine) -> None
 
 @apply_event.register(ev.AttemptIntended)
 def _attempt_intended(event: ev.AttemptIntended, db: Database, line: ev.EventLine) -> None:
-    key = [event.node, event.trial]
-    last = db.execute("SELECT max(attempt) FROM attempts WHERE node = ? AND trial = ?", key).fetchone()[0] or 0
-    if event.attempt != last + 1:
-        raise ValueError(f"attempt {event.attempt} of node {event.node} trial {event.trial} cannot follow {last}")
-    db.execute(
-        "INSERT INTO attempts (node, trial, attempt, kind, token, gpus, cpus, minutes, micro_batch_size, user, account,"
-        " directory, intended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            *key,
-            event.attempt,
-            event.kind,
-            event.token,
-            event.gpus,
-            event.cpus,
-            event.minutes,
-            event.micro_batch_size,
-            event.user,
-            event.account,
-            event.directory,
-            line.time,
-        ],
-    )
-    if event.trial:
-        _change(
-            db,
-            "UPDATE trials SET state = 'active', micro_batch_size = coalesce(?, micro_batch_size)"
-            " WHERE node = ? AND trial = ? AND state IN ('planned', 'active')",
-            [event.micro_batch_size, *key],
-            f"node {event.node} trial {event.trial} is not there, or is over: no attempt of it can follow",
-        )
+    attempt_intended(db, event, line)
 
 
 @apply_event.register(ev.AttemptQueued)
 def _attempt_queued(event: ev.AttemptQueued, db: Database, line: ev.EventLine) -> None:
-    _change(
-        db,
-        "UPDATE attempts SET state = 'queued', job_id = ?, queued_at = ?, host = ''"
-        " WHERE token = ? AND state IN ('intent', 'queued', 'running')",
-        [event.job_id, line.time, event.token],
-        f"there is no live attempt {event.token} to be queued",
-    )
+    attempt_queued(db, event, line)
 
 
 @apply_event.register(ev.AttemptRunning)
 def _attempt_running(event: ev.AttemptRunning, db: Database, line: ev.EventLine) -> None:
-    _change(
-        db,
-        "UPDATE attempts SET state = 'running', host = ?, running_at = ?"
-        " WHERE token = ? AND state IN ('intent', 'queued', 'running')",
-        [event.host, line.time, event.token],
-        f"there is no live attempt {event.token} to be running",
-    )
+    attempt_running(db, event, line)
 
 
 @apply_event.register(ev.AttemptEnded)
 def _attempt_ended(event: ev.AttemptEnded, db: Database, line: ev.EventLine) -> None:
-    live = "SELECT node, kind, gpus FROM attempts WHERE token = ? AND state IN ('intent', 'queued', 'running')"
-    row = db.execute(live, [event.token]).fetchone()
-    if row is None:
-        raise ValueError(f"there is no live attempt {event.token} to end")
-    node, kind, gpus = row
-    gpus = event.gpus or gpus  # a job that left no result still held the GPUs that it asked for
-    preparation = kind in (JobKind.PREPARE, JobKind.BASE)
-    db.execute(
-        "UPDATE attempts SET state = ?, failure = ?, message = ?, host = coalesce(?, host), seconds = ?,"
-        " cpu_seconds = ?, gpus = ?, progress_step = ?, result = ?, ended_at = ? WHERE token = ?",
-        [
-            "succeeded" if event.succeeded else "failed",
-            event.failure,
-            event.message,
-            (event.result.host or None) if event.result else None,
-            event.seconds,
-            event.cpu_seconds,
-            gpus,
-            event.progress_step,
-            _result_json(event.result) if preparation else None,
-            line.time,
-            event.token,
-        ],
-    )
-    used = [gpus * event.seconds, event.cpu_seconds]
-    for where, key in (("nodes", node), ("search", 1)):
-        db.execute(
-            f"UPDATE {where} SET gpu_seconds = gpu_seconds + ?, cpu_seconds = cpu_seconds + ? WHERE id = ?",  # noqa: S608
-            [*used, key],
-        )
+    attempt_ended(db, event, line)
 
 
 @apply_event.register(ev.TrialEnded)
 def _trial_ended(event: ev.TrialEnded, db: Database, line: ev.EventLine) -> None:
     if event.state in (TrialState.PLANNED, TrialState.ACTIVE):
         raise ValueError(f"a trial cannot end as {event.state}")
-    _change(
+    change_one(
         db,
         "UPDATE trials SET state = ?, score = ?, result = ?, failure = ?, message = ?, ended_at = ?"
         " WHERE node = ? AND trial = ? AND state IN ('planned', 'active')",
         [
             event.state,
             event.score,
-            _result_json(event.result),
+            result_json(event.result),
             event.failure,
             event.message,
             line.time,
@@ -265,7 +187,7 @@ def _node_ended(event: ev.NodeEnded, db: Database, line: ev.EventLine) -> None:
     if event.state == NodeState.PENDING or done != (event.score is not None):
         raise ValueError(f"a round cannot end as {event.state} with score {event.score}")
     charged = event.state in (NodeState.FAILED, NodeState.STRUCK) and event.charged
-    _change(
+    change_one(
         db,
         "UPDATE nodes SET state = ?, score = ?, best_trial = ?, failure = ?, charged = ?, message = ?, ended_at = ?,"
         " ended_seq = ? WHERE id = ? AND state = 'pending'",
@@ -313,7 +235,7 @@ def _node_restored(event: NodeRestored, db: Database, line: ev.EventLine) -> Non
 
 @apply_event.register(ev.NodeDiagnosed)
 def _node_diagnosed(event: ev.NodeDiagnosed, db: Database, line: ev.EventLine) -> None:
-    _change(
+    change_one(
         db, "UPDATE nodes SET report = ? WHERE id = ?", [event.report, event.node], f"there is no node {event.node}"
     )
     put_insights(db, event.node, event.insights)
@@ -333,17 +255,19 @@ def _server(event: ServerEvent, db: Database, line: ev.EventLine) -> None:
 
 @apply_event.register(ev.NoiseMeasured)
 def _noise(event: ev.NoiseMeasured, db: Database, line: ev.EventLine) -> None:
-    _change(db, "UPDATE search SET noise_sd = ?, noise_groups = ?", [event.sd, event.groups], "there is no search yet")
+    change_one(
+        db, "UPDATE search SET noise_sd = ?, noise_groups = ?", [event.sd, event.groups], "there is no search yet"
+    )
 
 
 @apply_event.register(ev.Chosen)
 def _chosen(event: ev.Chosen, db: Database, line: ev.EventLine) -> None:
-    _change(db, "UPDATE search SET chosen = ?", [event.model_dump_json()], "there is no search yet")
+    change_one(db, "UPDATE search SET chosen = ?", [event.model_dump_json()], "there is no search yet")
 
 
 @apply_event.register(ev.TestScored)
 def _test(event: ev.TestScored, db: Database, line: ev.EventLine) -> None:
-    _change(db, "UPDATE search SET test = ?", [event.model_dump_json()], "there is no search yet")
+    change_one(db, "UPDATE search SET test = ?", [event.model_dump_json()], "there is no search yet")
 
 
 @apply_event.register(ev.GateAsked)

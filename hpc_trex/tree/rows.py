@@ -1,10 +1,10 @@
-"""From rows of the database to the records of :mod:`hpc_trex.models`."""
+"""From rows of the database to the records of :mod:`hpc_trex.models`, and back."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpc_trex.models import (
     AttemptView,
@@ -18,6 +18,9 @@ from hpc_trex.models import (
     TrialView,
 )
 from hpc_trex.tree.standing import Scale
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 Row = Mapping[str, Any]
 
@@ -93,3 +96,14 @@ def insight(row: Row) -> Insight:
         errors=row["errors"],
         pairs=row["pairs"],
     )
+
+
+def result_json(result: JobResult | None) -> str | None:
+    """Return a result as the database keeps it: without its curve, which stays in the job's file."""
+    return None if result is None else result.model_dump_json(exclude={"curve"})
+
+
+def change_one(db: Database, sql: str, parameters: Sequence[object], refusal: str) -> None:
+    """Run an update that must touch exactly one row. Raises ``ValueError`` with the refusal where it does not."""
+    if db.execute(sql, list(parameters)).rowcount != 1:
+        raise ValueError(refusal)
