@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import secrets
 import shutil
@@ -23,7 +22,7 @@ from hpc_trex.agents.llm.replay import copy_answers
 from hpc_trex.agents.prior import begin_with
 from hpc_trex.errors import UsageProblem
 from hpc_trex.faults import reach
-from hpc_trex.files import DISK_ERRORS, disk_problem, left_over, sync_folder, temporary_name, write_atomic, write_record
+from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, temporary_name, write_atomic, write_record
 from hpc_trex.ftbench.cards import LoadedCard, load_card
 from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.knowledge.start import start_lines
@@ -44,7 +43,7 @@ from hpc_trex.models import (
     TrainConfig,
 )
 from hpc_trex.models.knowledge import StartingKnowledge
-from hpc_trex.searches import find_search, new_name, require_safe_place
+from hpc_trex.searches import find_search, new_name, require_safe_place, sweep_unfinished
 from hpc_trex.slurm.containers import check_image
 from hpc_trex.slurm.preflight import check_limits, preflight
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
@@ -304,7 +303,7 @@ def make_search(
                 raise _taken(target)
         else:
             making.mkdir()
-            _sweep_unfinished(target, now=making.stat().st_mtime)
+            sweep_unfinished(target, now=making.stat().st_mtime)
         try:
             paths = SearchPaths(making)
             # With the set-group-ID bit everything below belongs to the folder's group, whoever makes it.
@@ -344,13 +343,6 @@ def _appear(making: Path, target: Path) -> None:
         raise
     reach("search/after", target)
     sync_folder(target.parent)
-
-
-def _sweep_unfinished(target: Path, *, now: float) -> None:
-    """Remove what launches of this name left that died before their search was whole; ``now``: the file server's time."""
-    for path in target.parent.glob(f".{glob.escape(target.name)}.tmp-*"):
-        if left_over(path, now):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def _taken(directory: Path) -> UsageProblem:

@@ -5,11 +5,14 @@ A search is a folder with a ``search.toml``. The searches live side by side unde
 
 from __future__ import annotations
 
+import glob
 import re
+import shutil
 import stat
 from pathlib import Path
 
 from hpc_trex.errors import NotFound, UsageProblem
+from hpc_trex.files import left_over
 from hpc_trex.layout import SearchPaths, home
 from hpc_trex.suggest import did_you_mean
 
@@ -91,3 +94,10 @@ def _candidates(reference: str) -> list[Path]:
         typed = typed.parent
     looks_like_path = "/" in reference or reference in {".", ".."}
     return [typed] if looks_like_path else [home() / reference, typed]
+
+
+def sweep_unfinished(target: Path, *, now: float) -> None:
+    """Remove what launches of this name left that died before their search was whole; ``now``: the file server's time."""
+    for path in target.parent.glob(f".{glob.escape(target.name)}.tmp-*"):
+        if left_over(path, now):
+            shutil.rmtree(path, ignore_errors=True)
