@@ -35,6 +35,8 @@ class Questions:
         self.server: Served | None = None
         """The model is served by a job of the search; the controller sets it."""
         self._asking: dict[str, Future[BaseModel]] = {}
+        self._sought: set[str] = set()
+        """Questions whose answers somebody wanted since the last :meth:`new_calls`."""
         self._ended: list[int] | None = None
         """Nodes with calls that came to an end since they were booked; None: all that lie on disk are to be booked."""
 
@@ -48,6 +50,7 @@ class Questions:
     ) -> M:
         """Return the recorded answer to a question, or begin to ask it. Raises StillThinking meanwhile."""
         call = f"node-{node:04d}/{name}"
+        self._sought.add(call)
         asked = self._asking.get(call)
         if asked is None:
             known = self.recorded(call, answer)
@@ -80,6 +83,11 @@ class Questions:
         if self._ledger.find(call) is None:
             return None
         return self._client.ask(Question(call, RESEARCHER, 0, ()), answer).value
+
+    def another(self, node: int, beginning: str, name: str) -> bool:
+        """Tell whether a round's question with such a beginning of its name is open, other than this one."""
+        own = f"node-{node:04d}/"
+        return any(call.startswith(f"{own}{beginning}") and call != f"{own}{name}" for call in self._asking)
 
     @property
     def asking(self) -> bool:
@@ -127,6 +135,9 @@ class Questions:
         unfetched = [_node_of(call) for call, asked in self._asking.items() if asked.done()]
         nodes: Iterable[int | None] = [None] if self._ended is None else sorted({*self._ended, *unfetched})
         self._ended = []
+        # Nobody wants it any more (its round was cancelled, say): it is on disk, and holds up no later look at the tree.
+        self._asking = {call: asked for call, asked in self._asking.items() if call in self._sought or not asked.done()}
+        self._sought = set()
         found: list[LlmCall] = []
         for node in nodes:
             failures: dict[str, int] = {}

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from hpc_trex.agents.executor import replaced
 from hpc_trex.agents.llm.answers import LongText, ShortText
+from hpc_trex.agents.llm.asking import Questions
 from hpc_trex.agents.llm.errors import LlmBadAnswer
 from hpc_trex.agents.llm.facts import operator_part, task_parts, train_json, training_part
 from hpc_trex.agents.llm.fence import neutral, one_line, paragraph
@@ -21,7 +22,7 @@ from hpc_trex.agents.llm.inquiry import told
 from hpc_trex.agents.llm.prompts import load_prompt
 from hpc_trex.agents.llm.rounds import plan_lines
 from hpc_trex.agents.mending import Failed, GivesUp, Repaired
-from hpc_trex.agents.protocol import NothingToPropose, TreeView
+from hpc_trex.agents.protocol import NothingToPropose, StillThinking, TreeView
 from hpc_trex.models import LlmSettings, RoundPlan, TrainConfig
 from hpc_trex.models.base import Record
 from hpc_trex.models.llm import EXECUTOR
@@ -87,6 +88,7 @@ class AsksForRepairs:
     """The part of the Researcher ``llm`` that stands behind :meth:`hpc_trex.agents.protocol.Researcher.repair`."""
 
     settings: LlmSettings
+    questions: Questions
 
     def _answer(
         self, node: int, name: str, role: str, answer: type[M], messages: Callable[[], Sequence[dict[str, Any]]]
@@ -102,6 +104,8 @@ class AsksForRepairs:
             return repair_messages(view, failed, budget=self.settings.context_tokens)
 
         name = f"repair-{failed.trial}-{failed.number}"
+        if self.questions.another(failed.node, "repair-", name):
+            raise StillThinking  # one after the other: each counts against the bound of the round, and is paid for
         try:
             answer = self._answer(failed.node, name, EXECUTOR, RepairAnswer, asks)
         except LlmBadAnswer as error:
