@@ -18,7 +18,6 @@ from hpc_trex.models import (
     RoundPlan,
     SearchState,
     TrialPlan,
-    digest,
     trial_identity,
 )
 from hpc_trex.tree.events import NodeAdded, TrialAdded
@@ -175,7 +174,7 @@ def _accepted_plan(work: Work, parent: int) -> RoundPlan | None:
 def add_node(work: Work, parent: int, plan: RoundPlan) -> int:
     """Record a new round with its trials and write its ``plan.json``; return its number."""
     node = work.store.next_node()
-    recipe = digest(plan.data.resolved())
+    recipe = plan.data.set_digest()
     earlier = work.store.find_recipe(recipe)
     work.record(
         NodeAdded(

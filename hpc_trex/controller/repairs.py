@@ -23,8 +23,8 @@ from hpc_trex.models import (
     NodeView,
     RoundPlan,
     SearchState,
+    TrialState,
     TrialView,
-    digest,
     trial_identity,
 )
 from hpc_trex.models.repair import RepairedTrial, RepairView
@@ -72,7 +72,7 @@ def after_failure(work: Work, node: NodeView, trial: TrialView | None, last: Att
 
 def follow(work: Work, node: NodeView, owner: NodeView) -> bool:
     """Give a round the repaired recipe of the round whose data it uses; return whether there was anything to do."""
-    if node.plan is None or owner.plan is None or node.plan.data == owner.plan.data:
+    if node.plan is None or owner.plan is None or node.plan.data.resolved() == owner.plan.data.resolved():
         return False
     number = 1 + sum(1 for one in repairs(work.store, node.id) if one.trial == 0)
     failed = Failed(node.id, 0, number, FailureClass.DATA, "", node.plan)
@@ -169,9 +169,11 @@ def _consequences(work: Work, failed: Failed, plan: RoundPlan, data_from: int | 
     """Return what a changed plan makes of the round: identities, and where its data come from (None: to be looked up)."""
     store = work.store
     base, task = store.digests()
-    numbers = [failed.trial] if failed.trial else range(1, len(plan.trials) + 1)
+    # One that took over the result of an equal experiment is over before the round's data are there, and stays what it is.
+    open_states = (TrialState.PLANNED, TrialState.ACTIVE)
+    under_way = [one.trial for one in store.node(failed.node).trials if one.state in open_states]
     trials = []
-    for number in numbers:
+    for number in [failed.trial] if failed.trial else under_way:
         identity = trial_identity(plan.data, plan.trials[number - 1], base=base, task=task)
         same = store.find_identity(identity)
         other = same is not None and (same.node, same.trial) != (failed.node, number)
@@ -179,7 +181,7 @@ def _consequences(work: Work, failed: Failed, plan: RoundPlan, data_from: int | 
         trials.append(RepairedTrial(trial=number, identity=identity, reused_from=reused))
     found: dict[str, object] = {"plan": plan, "trials": tuple(trials)}
     if not failed.trial:
-        recipe = digest(plan.data.resolved())
+        recipe = plan.data.set_digest()
         earlier = store.find_recipe(recipe) if data_from is None else data_from
         found |= {"recipe_digest": recipe, "data_from": failed.node if earlier is None else earlier}
     return found

@@ -34,6 +34,10 @@ class DataRecipe(Record):
         """Return what decides the rows, as plain data: the steps in normal form, without the seed."""
         return {"steps": [identity(step) for step in self.resolved().steps]}
 
+    def set_digest(self) -> str:
+        """Return by what a prepared set is found again: the digest of the steps in normal form and the seed."""
+        return digest(self.identity() | {"seed": self.seed})
+
     def resolved(self) -> DataRecipe:
         """Return the same recipe in normal form: mix weights add up to 1, so equal recipes have equal digests."""
         steps: list[Step] = []

@@ -92,7 +92,8 @@ def _replan(db: Database, event: RepairDecided, plan: RoundPlan) -> None:
             raise ValueError(f"node {event.node} trial {trial.trial} is not under way: it cannot be repaired")
     # Who waited for the result of what is another experiment now runs it itself.
     db.execute(
-        "UPDATE trials SET reused_node = NULL, reused_trial = NULL WHERE reused_node = ? AND state = 'planned'"
+        "UPDATE trials SET reused_node = NULL, reused_trial = NULL WHERE reused_node = ?"
+        " AND state IN ('planned', 'active')"
         " AND identity != (SELECT source.identity FROM trials AS source"
         "  WHERE source.node = trials.reused_node AND source.trial = trials.reused_trial)",
         [event.node],

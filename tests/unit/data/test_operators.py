@@ -157,6 +157,20 @@ def test_parameters_without_effect_or_sense_are_refused(step: dict[str, Any]) ->
         DataRecipe(steps=(*LOAD, step))
 
 
+def test_the_prepared_set_of_an_older_recipe_is_found_again() -> None:
+    """The digest was recorded by the program before these operators had their later parameters."""
+    steps = [
+        {"op": "load", "source": "a"},
+        {"op": "load", "source": "b"},
+        {"op": "dedup"},
+        {"op": "mix", "weights": {"a": 3, "b": 1}, "total": 100},
+        {"op": "sample", "n": 50},
+    ]
+    recipe = DataRecipe.model_validate({"steps": steps, "seed": 3})
+    assert recipe.set_digest() == "d8527e1ab290f068054e75803528249c58604d8f55f66262caf72df6602124ba"
+    assert recipe.model_copy(update={"seed": 4}).set_digest() != recipe.set_digest()
+
+
 def test_an_older_recipe_keeps_its_identity() -> None:
     """Recorded before method, threshold, ngram, temperature, caps, by and equal were parameters."""
     steps = (
