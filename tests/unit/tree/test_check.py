@@ -52,6 +52,34 @@ def test_a_sound_search_has_no_problem(search: SearchPaths) -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "column", "field"),
+    [
+        ("search", "config", "$.researcher.without"),
+        ("search", "config", "$.evaluate.backend"),
+        ("nodes", "plan", "$.trials[0].train.loss"),
+        ("trials", "result", "$.repairs"),
+    ],
+)
+def test_records_of_an_earlier_version_lack_what_came_since_and_are_not_damaged(
+    search: SearchPaths, table: str, column: str, field: str
+) -> None:
+    database = connect(search.db)
+    query = f"SELECT count(*) FROM {table} WHERE json_type({column}, '{field}') IS NOT NULL"
+    assert database.execute(query).fetchone()[0], "there is nothing to leave out"
+    database.close()
+    spoil(search, f"UPDATE {table} SET {column} = json_remove({column}, '{field}')")
+    assert check(search) == []
+
+
+def test_a_record_that_says_something_else_is_named(search: SearchPaths) -> None:
+    spoil(search, "UPDATE nodes SET plan = json_set(plan, '$.trials[0].train.quantization', 'nf4') WHERE id = 1")
+    (problem,) = check(search)
+    assert problem.startswith("nodes 1: plan is ")
+    spoil(search, "UPDATE nodes SET plan = '{' WHERE id = 1")
+    assert check(search)[0].startswith("nodes 1: plan is '{'")
+
+
+@pytest.mark.parametrize(
     ("sql", "says"),
     [
         ("UPDATE nodes SET score_sum = 9 WHERE id = 0", "nodes 0: score_sum is 9.0, the log says 1.2"),
