@@ -60,7 +60,7 @@ def test_a_server_that_is_lost_and_comes_back_is_asked_again_though_no_event_cam
     model.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (model / name).write_text("{}")
-    paths = serving_search(tmp_path, serving_profile(tmp_path), model, max_nodes=0)
+    paths = serving_search(tmp_path, serving_profile(tmp_path), model, llm={"context_tokens": 12_000}, max_nodes=0)
     port = free_port()
     with Controller(paths) as controller:
         book_late(controller)
@@ -106,7 +106,7 @@ def test_the_word_that_it_is_lost_wakes_one_look(tmp_path, monkeypatch, times):
     model.mkdir()
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (model / name).write_text("{}")
-    paths = serving_search(tmp_path, serving_profile(tmp_path), model, max_nodes=0)
+    paths = serving_search(tmp_path, serving_profile(tmp_path), model, llm={"context_tokens": 12_000}, max_nodes=0)
     with Controller(paths) as controller:
         server = controller.server
         assert server is not None
