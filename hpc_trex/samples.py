@@ -7,8 +7,9 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.files import write_atomic
@@ -43,18 +44,26 @@ def read_samples(path: Path) -> Iterator[EvaluatedRow]:
 
     Raises ``FileNotFoundError``, and :class:`EnvironmentProblem` naming the line for a file that was changed since.
     """
-    with path.open(encoding="utf-8") as handle:
+    with path.open("rb") as handle:
         for number, line in enumerate(handle, start=1):
             try:
-                data = json.loads(line)
-                data["flags"] = tuple(data["flags"])
-                row = EvaluatedRow(**data)
+                row = _row(json.loads(line.decode()))
             except (ValueError, TypeError, KeyError) as error:
                 raise EnvironmentProblem(
                     f"{path}:{number}: not a line of samples.jsonl: {error}",
                     hint="the file was changed after the job wrote it; restore it, or remove it to go on without bad cases",
                 ) from error
             yield row
+
+
+def _row(data: dict[str, Any]) -> EvaluatedRow:
+    """Return a line's row. Raises ``TypeError``, ``KeyError`` or ``ValueError`` for another shape."""
+    row = EvaluatedRow(**{**data, "flags": tuple(data["flags"]), "score": float(data["score"])})
+    if not isfinite(row.score):
+        raise ValueError(f"the score is {row.score}")
+    if not all(isinstance(text, str) for text in (*row[:4], *row.flags)):
+        raise TypeError("row_id, prompt, answer, reference and flags are texts")
+    return row
 
 
 def without_reasoning(text: str) -> str:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from hpc_trex.faults import reach
 from hpc_trex.files import DISK_ERRORS, disk_problem, temporary_name, write_atomic
 from hpc_trex.layout import SearchPaths
-from hpc_trex.models import GateName, Record
+from hpc_trex.models import GateName, OneLine, Record
 
 
 class Request(Record):
@@ -31,8 +31,8 @@ class Request(Record):
     gate: GateName | None = None
     number: int | None = None
     """Of an answer to a gate: which question it answers."""
-    note: str = ""
-    user: str = ""
+    note: OneLine = ""
+    user: OneLine = ""
 
 
 class Waiting(NamedTuple):

@@ -124,6 +124,7 @@ def strike(work: Work, request: Request) -> None:
     """Take a round out of the tree because a person says so. Raises UsageProblem where that cannot be."""
     assert request.node is not None
     if _is_decided(work, request, struck=True):
+        _follow(work)  # the one who recorded it may have died before that
         return
     _refuse(why_not_strike(work.store, request.node))
     user = request.user or user_name()
@@ -137,6 +138,7 @@ def restore(work: Work, request: Request) -> None:
     """Let a round count again, whatever was found of it. Raises UsageProblem for one of which nothing is struck."""
     assert request.node is not None
     if _is_decided(work, request, struck=False):
+        _follow(work)
         return
     _refuse(why_not_restore(work.store, request.node))
     view = work.store.node(request.node)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpc_trex.models.base import Record, canonical_json, digest
+from hpc_trex.models.base import OneLine, Record, canonical_json, digest
 from hpc_trex.models.gate import GATES, GateName, GateView, PersonTime
 from hpc_trex.models.job import (
     EvalSettings,
@@ -107,6 +107,7 @@ __all__ = [
     "NodeState",
     "NodeView",
     "NoiseSettings",
+    "OneLine",
     "PersonTime",
     "PolicySettings",
     "Profile",

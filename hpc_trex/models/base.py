@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Annotated, Any
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 
 class Record(BaseModel):
     """An immutable record that refuses unknown keys and numbers that are not numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line that cannot steer a terminal: what is not printable becomes a blank."""
+    return text if text.isprintable() else "".join(sign if sign.isprintable() else " " for sign in text)
+
+
+#: A text that a person may have typed, or that comes from a file that anybody may have edited.
+OneLine = Annotated[str, AfterValidator(one_line)]
 
 
 def canonical_json(value: Any) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hpc_trex.models.base import Record
+from hpc_trex.models.base import OneLine, Record
 
 
 class ClaimFinding(Record):
@@ -13,9 +13,9 @@ class ClaimFinding(Record):
     check: Literal["weights", "data", "contamination", "evaluation", "score", "answers", "records", "reuse", "gain"]
     severity: Literal["strike", "note"]
     """``strike``: the score is no evidence; ``note``: a person should know."""
-    text: str
+    text: OneLine
     """A sentence with figures."""
-    record: str = ""
+    record: OneLine = ""
     """The file that says so, relative to the search directory."""
     design: bool = False
     """Of a strike: the plan itself is to blame, so that the round is charged."""
@@ -26,6 +26,6 @@ class VerdictView(Record):
 
     node: int
     struck: bool
-    note: str = ""
-    user: str = ""
+    note: OneLine = ""
+    user: OneLine = ""
     time: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from hpc_trex.models import ClaimFinding, Record
+from hpc_trex.models import ClaimFinding, OneLine, Record
 
 
 class ClaimChecked(Record):
@@ -24,9 +24,9 @@ class NodeStruck(Record):
     type: Literal["node_struck"] = "node_struck"
     node: int
     charged: bool = False
-    message: str = ""
-    note: str = ""
-    user: str = ""
+    message: OneLine = ""
+    note: OneLine = ""
+    user: OneLine = ""
 
 
 class NodeRestored(Record):
@@ -38,5 +38,5 @@ class NodeRestored(Record):
     node: int
     score: float
     best_trial: int
-    note: str = ""
-    user: str = ""
+    note: OneLine = ""
+    user: OneLine = ""
