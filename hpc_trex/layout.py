@@ -264,6 +264,11 @@ class SearchPaths(NamedTuple):
         """The sealed test rows; their folder has mode 0700."""
         return self.root / "sealed" / "test.jsonl"
 
+    def here(self, path: str) -> Path:
+        """Where a file of a round lies that its job named: the search may lie under another path for the job, or since."""
+        _, rounds, within = path.rpartition("/nodes/")
+        return self.root / "nodes" / within if rounds else Path(path)
+
     def node(self, node: int) -> Path:
         """The folder of a round."""
         return self.root / "nodes" / f"{node:04d}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 from hpc_trex.agents.movement import Before, Outcomes, case_report, outcomes
 from hpc_trex.agents.protocol import Sample
@@ -31,7 +30,7 @@ def evaluated(view: NodeView) -> TrialView | None:
     return trial
 
 
-def samples_of(view: NodeView) -> Iterator[Sample]:
+def samples_of(work: Work, view: NodeView) -> Iterator[Sample]:
     """Yield the evaluated dev rows of a round's best trial; none where a person has removed the file.
 
     Raises :class:`EnvironmentProblem` for a file that was changed.
@@ -39,14 +38,14 @@ def samples_of(view: NodeView) -> Iterator[Sample]:
     trial = evaluated(view)
     if trial is None or trial.result is None or trial.result.samples is None:
         return
-    path = Path(trial.result.samples)
+    path = work.paths.here(trial.result.samples)
     if path.exists():
         yield from islice(read_samples(path), SAMPLES_READ)
 
 
 def make_cases(work: Work, view: NodeView) -> CaseReport | None:
     """Return the bad cases of a finished round and write them into its folder; None where it left no rows."""
-    rows = outcomes(samples_of(view), work.card)
+    rows = outcomes(samples_of(work, view), work.card)
     trial = evaluated(view)
     file = work.paths.cases(view.id)
     if trial is None or not rows:
@@ -71,7 +70,7 @@ def _before(work: Work, view: NodeView, trial: TrialView) -> Before | str:
     if ours and other and ours != other:
         return f"node {parent.id} was evaluated in another way: its samples belong to another evaluation"
     try:
-        rows: Outcomes = outcomes(samples_of(parent), work.card)
+        rows: Outcomes = outcomes(samples_of(work, parent), work.card)
     except EnvironmentProblem as problem:
         return f"the samples of node {parent.id} cannot be read: {problem.message}"
     return Before(parent.id, theirs.trial, rows) if rows else f"the samples of node {parent.id} are gone"

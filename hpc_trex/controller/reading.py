@@ -5,7 +5,8 @@ from __future__ import annotations
 from hpc_trex.agents.protocol import StillThinking
 from hpc_trex.controller.cases import make_cases, samples_of
 from hpc_trex.controller.context import Work
-from hpc_trex.models import NodeState
+from hpc_trex.errors import EnvironmentProblem
+from hpc_trex.models import NodeState, NodeView
 from hpc_trex.models.cases import CaseReport
 from hpc_trex.tree.events import AgentCalled, NodeDiagnosed
 
@@ -34,9 +35,10 @@ class Reading:
         if view.state not in (NodeState.DONE, NodeState.FAILED):
             return
         if node not in self._cases:
-            self._cases[node] = make_cases(self.work, view)
+            self._cases[node] = self._read_cases(view)
+        samples = samples_of(self.work, view) if self._cases[node] is not None else iter(())
         try:
-            diagnosis = self.work.researcher.diagnose(self.work.view, node, samples_of(view), self._cases[node])
+            diagnosis = self.work.researcher.diagnose(self.work.view, node, samples, self._cases[node])
         except StillThinking:
             self.unread = True
             return
@@ -44,6 +46,15 @@ class Reading:
         self.work.record(NodeDiagnosed(node=node, report=diagnosis.report, insights=tuple(diagnosis.insights)))
         for line in diagnosis.report.splitlines()[:2]:
             self.work.say(f"node {node} {view.state.value}: {line}")
+
+    def _read_cases(self, view: NodeView) -> CaseReport | None:
+        """Return a round's bad cases; None where it left no rows, and, with a note, where they cannot be read any more."""
+        try:
+            return make_cases(self.work, view)
+        except EnvironmentProblem as problem:
+            # A restored round may stand on such a file. To raise would be to raise at each tick.
+            self.work.note(f"node {view.id} is read without its bad cases: {problem.message}", view.id)
+            return None
 
     def book_calls(self) -> None:
         """Record what the agents' calls used, those too that an earlier controller paid and had no time to record."""

@@ -10,7 +10,7 @@ import pytest
 from hpc_trex.controller import Controller
 from hpc_trex.controller.cases import SAMPLES_READ, make_cases, samples_of
 from hpc_trex.files import read_record
-from hpc_trex.models import JobKind, NodeState, Score
+from hpc_trex.models import JobKind, NodeState, NodeView, Score
 from hpc_trex.models.cases import CaseReport
 from hpc_trex.samples import EvaluatedRow, write_samples
 from hpc_trex.tree.store import Store
@@ -147,4 +147,38 @@ def test_what_is_read_of_a_file_is_capped(read_round) -> None:
     write_samples(
         Path(trial.result.samples), (EvaluatedRow(f"dev:{n}", "q", "a", "b", 1.0) for n in range(SAMPLES_READ + 5))
     )
-    assert sum(1 for _ in samples_of(view)) == SAMPLES_READ
+    assert sum(1 for _ in samples_of(read_round.work, view)) == SAMPLES_READ
+
+
+def test_rows_of_a_search_that_was_moved_are_found_where_it_lies_now(read_round, monkeypatch) -> None:
+    """A job names its files as it saw them: another mount, a link, a folder that was moved since."""
+    store, plain = read_round.work.store, read_round.work.store.node
+
+    def moved(number: int) -> NodeView:
+        view = plain(number)
+        trials = [
+            one.model_copy(update={"result": one.result.model_copy(update={"samples": elsewhere(one.result.samples)})})
+            if one.result is not None
+            else one
+            for one in view.trials
+        ]
+        return view.model_copy(update={"trials": tuple(trials)})
+
+    def elsewhere(path: str) -> str:
+        return path.replace(str(read_round.work.paths.root), "/mnt/gone/search")
+
+    monkeypatch.setattr(store, "node", moved)
+    assert again(read_round) == ""
+
+
+def test_a_round_whose_rows_cannot_be_read_is_read_without_them(read_round) -> None:
+    """Restored by a person, it must not end the controller at each tick."""
+    work = read_round.work
+    view = work.store.node(1)
+    (samples,) = [Path(one.result.samples) for one in view.trials if one.trial == view.best_trial]
+    samples.write_bytes(b"caf\xe9\n")
+    read_round.reading.diagnose(1)
+    assert any("node 1 is read without its bad cases" in text for _, text, _ in work.store.notes())
+    report = work.store.node(1).report
+    assert report.startswith("Score ")
+    assert "Bad cases" not in report
