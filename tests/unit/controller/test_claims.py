@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hpc_trex.controller import Controller, claims, loop, review
+from hpc_trex.controller import Controller, claim_data, claims, loop, review
 from hpc_trex.controller.claims import scored
 from hpc_trex.controller.requests import Request
 from hpc_trex.errors import EnvironmentProblem
@@ -108,9 +108,8 @@ def broken_source_of_a_formatted_set(controller: Controller) -> None:
 
 
 def row_without_text(controller: Controller) -> None:
-    write_rows(
-        manifest_of(controller).parent / "rows", [{"row_id": "x:1", "prompt": None, "answer": "1", "source": "x"}]
-    )
+    row = {"row_id": "x:1", "prompt": "p", "answer": "1", "source": "x"}
+    write_rows(manifest_of(controller).parent / "rows", [row, {**row, "prompt": None}])
     change_manifest(controller, files={})
 
 
@@ -167,6 +166,18 @@ def test_dev_rows_that_are_gone_stop_the_controller_with_what_to_do(running: Con
     with pytest.raises(EnvironmentProblem, match=r"task/dev\.jsonl is missing or damaged") as problem:
         running.tick()
     assert "restore the file" in problem.value.hint
+
+
+def test_of_long_rows_fewer_are_looked_at_and_it_is_said(running: Controller, monkeypatch) -> None:
+    """Twenty thousand long answers would fill a login node's memory, and keep the controller from its jobs."""
+    monkeypatch.setattr(claim_data, "LOOKED_BYTES", 20_000)
+    folder = manifest_of(running).parent / "rows"
+    write_rows(
+        folder, [{"row_id": f"x:{n}", "prompt": "p" * 50, "answer": "a" * 950, "source": "x"} for n in range(101)]
+    )
+    rows, total = claim_data.read_rows(folder)
+    assert total == 101
+    assert [row.row_id for row in rows] == [f"x:{n}" for n in range(0, 101, 6)]
 
 
 # --- what strikes, and must not raise ---------------------------------------------------------------------------------
