@@ -183,11 +183,16 @@ def sync_tree(folder: Path) -> None:
 def folder_digest(folder: Path) -> str:
     """Return a SHA-256 over the names, sizes and first mebibytes of a model folder's files.
 
-    Not the whole weights: reading 140 GB in every job would cost more than it tells.
+    Not the whole weights: reading 140 GB in every job would cost more than it tells. Nor what lies hidden: downloads keep
+    their notes there (``.cache/huggingface``) and change them, and NFS leaves ``.nfs...`` files.
     """
     total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path, folder)):
         with path.open("rb") as handle:
             head = handle.read(1 << 20)
         total.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode() + head)
     return total.hexdigest()
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in path.relative_to(folder).parts)

@@ -9,7 +9,7 @@ from hpc_trex.agents.executor import may_repair
 from hpc_trex.controller.best import best_trial
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.repairs import Then, after_failure, follow
-from hpc_trex.controller.review import check_claims, struck_end
+from hpc_trex.controller.review import check_claims, end_struck, struck_end
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.models import (
     FATES,
@@ -267,12 +267,12 @@ def _end_node_if_over(work: Work, node: int) -> None:
     planned = [trial for trial in view.trials if trial.kind is not JobKind.TEST and trial.replicate_of is None]
     best = best_trial(view, higher=work.card.metric.higher_is_better)
     if best is not None:
+        work.struck = 0
         work.record(NodeEnded(node=node, state=NodeState.DONE, score=best[1], best_trial=best[0]))
         return
     struck = struck_end(view)
     if struck is not None:
-        work.record(struck)
-        work.say(f"node {node} is struck: {struck.message}")
+        end_struck(work, struck)
         return
     failures = [trial.failure for trial in planned if trial.failure is not None]
     charged = [failure for failure in failures if FATES[failure].charged]

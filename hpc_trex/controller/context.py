@@ -35,6 +35,8 @@ class Work:
     """Last sign of life of a live attempt that the scheduler does not know, and when it was seen (monotonic seconds)."""
     outages: dict[tuple[int, int], set[int]] = field(default_factory=dict)
     """Attempts of a (node, trial) that this controller saw fail because of the ENVIRONMENT."""
+    struck: int = 0
+    """Rounds in a row that this controller saw struck through no fault of their own."""
     refused: set[tuple[int, int, int]] = field(default_factory=set)
     """Proposals whose refusal is noted: they come again, and are refused again, at each look at the same tree."""
     trouble: str = ""

@@ -13,13 +13,16 @@ from hpc_trex.controller.claims import records_of
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.remember import remember_search
 from hpc_trex.controller.requests import Request
-from hpc_trex.errors import UsageProblem
+from hpc_trex.errors import EnvironmentProblem, UsageProblem
 from hpc_trex.files import user_name
 from hpc_trex.models import ClaimFinding, JobKind, NodeState, NodeView, SearchState
 from hpc_trex.tree.events import NodeEnded, NodeRescored
 from hpc_trex.tree.reads import TreeReads
 from hpc_trex.tree.review import reviewed_nodes, taken_over, unread_claims, verdicts
 from hpc_trex.tree.review_events import ClaimChecked, NodeRestored, NodeStruck
+
+#: Rounds in a row that are struck without a charge before the search pauses.
+STRUCK_IN_A_ROW = 3
 
 
 def check_claims(work: Work, node: int | None = None) -> None:
@@ -59,6 +62,24 @@ def struck_end(view: NodeView) -> NodeEnded | None:
     if not any(trial.struck for trial in view.trials):
         return None
     return NodeEnded(node=view.id, state=NodeState.STRUCK, charged=_is_charged(found), message=_why(found))
+
+
+def end_struck(work: Work, end: NodeEnded) -> None:
+    """Record that a round is struck. Where several in a row are, through no fault of theirs, something is wrong with files
+    that all of them share (a base model that was changed, another version on the nodes): raises
+    :class:`EnvironmentProblem` and pauses the search before it spends all it has on results that do not count.
+    """
+    work.record(end)
+    work.say(f"node {end.node} is struck: {end.message}")
+    work.struck = 0 if end.charged else work.struck + 1
+    if work.struck < STRUCK_IN_A_ROW or end.node == 0:
+        return
+    why = f"{work.struck} rounds in a row were struck, the last one because: {end.message}"
+    work.struck = 0
+    work.change_state(SearchState.PAUSED, why)
+    raise EnvironmentProblem(
+        why, hint=f"hpc-trex show {end.node} names the record; then: hpc-trex resume {work.paths.root}"
+    )
 
 
 def _is_charged(found: list[ClaimFinding]) -> bool:

@@ -20,7 +20,7 @@ from hpc_trex.samples import EvaluatedRow
 from hpc_trex.tree.check import check
 from hpc_trex.tree.events import Chosen
 from hpc_trex.tree.review_events import NodeStruck
-from tests.unit.controller.conftest import until
+from tests.unit.controller.conftest import drive, until
 from tests.unit.controller.honest import HonestCluster, write_rows
 
 
@@ -229,3 +229,23 @@ def test_what_follows_from_a_word_is_done_where_its_controller_died_over_it(runn
     running.store.record(NodeStruck(node=1, message="struck by eve: a leak", note="a leak", user="eve"))
     running.ask(Request(action="strike", node=1, note="a leak", user="eve"))
     assert remembered == ["claims"]
+
+
+# --- many in a row ----------------------------------------------------------------------------------------------------
+
+
+def test_rounds_that_are_struck_in_a_row_pause_the_search_before_it_spends_all(search, cluster: HonestCluster) -> None:
+    """A base model that was changed after the baseline strikes every training from then on."""
+    paths = search(max_nodes=8, trials=1, parallel=1, name="changed")
+    cluster.dishonest = {(number, 1) for number in range(1, 9)}
+    with Controller(paths) as controller:
+        controller.start()
+        with pytest.raises(EnvironmentProblem, match="3 rounds in a row were struck") as problem:
+            until(controller, cluster, lambda: False)
+        assert controller.store.state()[0] is SearchState.PAUSED
+    assert "hpc-trex show 3" in problem.value.hint
+    cluster.dishonest = {(4, 1)}
+    with drive(paths, cluster) as controller:
+        assert controller.store.state()[0] is SearchState.DONE
+        assert controller.store.node_ids(NodeState.STRUCK) == [1, 2, 3, 4]
+    assert check(paths) == []

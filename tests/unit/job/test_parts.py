@@ -250,6 +250,18 @@ def test_a_changed_model_folder_has_another_digest(first: bytes, second: bytes) 
         assert (folder_digest(folder) == before) == (first == second)
 
 
+def test_what_lies_hidden_in_a_model_folder_is_no_other_model(tmp_path: Path) -> None:
+    """A download keeps its notes there and changes them: each training after it would be of another base."""
+    (tmp_path / "config.json").write_text("{}")
+    before = folder_digest(tmp_path)
+    for name in (".cache/huggingface/x.metadata", "__pycache__/model.pyc", ".nfs0001"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    assert folder_digest(tmp_path) == before
+    (tmp_path / "generation_config.json").write_text("{}")
+    assert folder_digest(tmp_path) != before
+
+
 def test_a_child_starts_with_the_stop_signals_ignored_and_is_ended_with_its_grandchildren() -> None:
     """Slurm's USR2 must not kill a worker that has not installed a handler yet."""
     script = """
