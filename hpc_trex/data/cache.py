@@ -9,6 +9,7 @@ appear whole, by a rename; where two jobs make the same entry the second one's i
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import hpc_trex
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.operators.base import Drop, Outcome, source_file
-from hpc_trex.files import DISK_ERRORS, folder_digest, sync_tree
+from hpc_trex.files import folder_digest, sync_tree
 from hpc_trex.models import Record, digest
 from hpc_trex.models.operators import FilterSimilar, Load, Python
 
@@ -38,6 +39,10 @@ IN_USE = 3600.0
 #: A working folder so old (seconds) was left by a job that died.
 LEFT_OVER = 86_400.0
 ENTRY = "entry.json"
+#: The parts of an outcome that are kept as places of rows.
+ARRAYS = ("places", "held")
+#: What a rename onto an entry says that another job was quicker with.
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 #: The code that a step's rows depend on; a step that asks a model, or runs code in the sandbox, on more.
 CODE = ("data", "ftbench", "models/operators.py")
 
@@ -50,43 +55,36 @@ class StepCache(NamedTuple):
     """Bytes."""
 
     def get(self, key: str, data: Dataset) -> Outcome | None:
-        """Return what a step with this key made of ``data``; None where it is not known."""
-        from datasets import load_from_disk
-
+        """Return what a step with this key made of ``data``; None where it is not known. A damaged entry is removed."""
         folder = self._folder(key)
         try:
-            entry = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
-            places, held = _places(folder / "places.npy"), _places(folder / "held.npy")
-            rows = data.select(places) if places is not None else load_from_disk(str(folder / "rows"))
+            text = (folder / ENTRY).read_bytes()
+        except OSError:
+            return None  # not there, or not for this user
+        try:
+            found = _read(folder, json.loads(text), data)
+        except (OSError, ValueError, LookupError, TypeError, EOFError):
+            # Cut short, or being removed at this moment: the step is run, and what it makes takes the place.
+            _discard(folder)
+            return None
+        with contextlib.suppress(OSError):  # somebody else's, of a cache that is shared: read all the same
             os.utime(folder / ENTRY)
-        except (OSError, ValueError):
-            return None  # not there, or being removed at this moment: the step is run
-        return Outcome(
-            rows,
-            tuple(Drop(one["reason"], one["rows"], tuple(one["examples"])) for one in entry["drops"]),
-            holdout=None if held is None else data.select(held),
-            ordered=entry["ordered"],
-            notes=entry["notes"],
-            places=places,
-            held=held,
-            appended=entry["appended"],
-        )
+        return found
 
     def put(self, key: str, outcome: Outcome) -> str:
-        """Keep what a step made; return why that could not be done, or nothing. A full disk ends no job over a cache."""
+        """Keep what a step made; return why that could not be done, or nothing. No trouble with a cache ends a job."""
         folder = self._folder(key)
         work = folder.with_name(f".{key[:16]}-{secrets.token_hex(4)}")
         try:
             work.mkdir(parents=True)
             _write(work, outcome)
             sync_tree(work)
+            if folder.exists() and not (folder / ENTRY).exists():  # whoever removed it was killed, or had it open
+                _discard(folder)
             work.rename(folder)
         except OSError as error:
             shutil.rmtree(work, ignore_errors=True)
-            if error.errno in DISK_ERRORS or isinstance(error, PermissionError):
-                return f"not cached: {error.strerror}"
-            if not (folder / ENTRY).is_file():  # else another job was first
-                raise
+            return "" if error.errno in TAKEN else f"not cached: {error.strerror or error}"
         return ""
 
     def trim(self, now: float | None = None) -> int:
@@ -99,16 +97,18 @@ class StepCache(NamedTuple):
                     if now - folder.stat().st_mtime > LEFT_OVER:
                         shutil.rmtree(folder, ignore_errors=True)
                     continue
+                if not (folder / ENTRY).exists():
+                    _discard(folder)
+                    continue
                 size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
                 entries.append(((folder / ENTRY).stat().st_mtime, size, folder))
         total, removed = sum(size for _, size, _ in entries), 0
         for used, size, folder in sorted(entries):
             if total <= self.limit or now - used < IN_USE:
                 break
-            (folder / ENTRY).unlink(missing_ok=True)  # first: from here on nobody begins to read it
-            shutil.rmtree(folder, ignore_errors=True)
-            total -= size
-            removed += 1
+            if _discard(folder):
+                total -= size
+                removed += 1
         return removed
 
     def _folder(self, key: str) -> Path:
@@ -157,12 +157,41 @@ def joined_key(before: str, own: str) -> str:
     return digest([before, own])
 
 
+def _discard(folder: Path) -> bool:
+    """Remove an entry; tell whether it is out of the way. Of open files NFS leaves some: its place is free all the same."""
+    aside = folder.with_name(f".{folder.name[:16]}-{secrets.token_hex(4)}")
+    try:
+        (folder / ENTRY).unlink(missing_ok=True)  # first: from here on nobody begins to read it
+        folder.rename(aside)
+    except OSError:
+        return False  # somebody else's, or another job was quicker
+    shutil.rmtree(aside, ignore_errors=True)
+    return True
+
+
+def _read(folder: Path, entry: dict[str, Any], data: Dataset) -> Outcome:
+    import numpy as np
+    from datasets import load_from_disk
+
+    places, held = (np.load(folder / f"{name}.npy") if name in entry["arrays"] else None for name in ARRAYS)
+    return Outcome(
+        data.select(places) if places is not None else load_from_disk(str(folder / "rows")),
+        tuple(Drop(one["reason"], one["rows"], tuple(one["examples"])) for one in entry["drops"]),
+        holdout=None if held is None else data.select(held),
+        ordered=entry["ordered"],
+        notes=entry["notes"],
+        places=places,
+        held=held,
+        appended=entry["appended"],
+    )
+
+
 def _write(work: Path, outcome: Outcome) -> None:
     import numpy as np
 
-    for name, places in (("places.npy", outcome.places), ("held.npy", outcome.held)):
-        if places is not None:
-            np.save(work / name, np.asarray(places, dtype=np.int64))
+    arrays = {name: found for name in ARRAYS if (found := getattr(outcome, name)) is not None}
+    for name, places in arrays.items():
+        np.save(work / f"{name}.npy", np.asarray(places, dtype=np.int64))
     if outcome.places is None:
         outcome.data.save_to_disk(str(work / "rows"))
     entry = {
@@ -170,14 +199,9 @@ def _write(work: Path, outcome: Outcome) -> None:
         "ordered": outcome.ordered,
         "notes": outcome.notes,
         "appended": outcome.appended,
+        "arrays": sorted(arrays),
     }
     (work / ENTRY).write_text(json.dumps(entry), encoding="utf-8")
-
-
-def _places(path: Path) -> Any:
-    import numpy as np
-
-    return np.load(path) if path.is_file() else None
 
 
 def _file_digest(path: Path) -> str:

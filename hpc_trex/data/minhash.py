@@ -6,7 +6,7 @@ pair is confirmed by the exact Jaccard index of the two sets: the bands decide w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ WANTED = 0.98
 """Chance that a pair exactly at the threshold becomes a candidate; above the threshold it is higher."""
 BLOCK = 16_384
 """Shingles a time: a block of 32-bit numbers stays in the processor's cache over all permutations."""
+TICK = 1_000_000
+"""Pairs between two signs of life: some seconds."""
 LEADERS = 64
 """Rows of one bucket that a further one is compared with: without a limit a bucket of n rows costs n**2."""
 
@@ -133,24 +135,30 @@ class Sets:
         return frozenset(self._flat[self._offsets[row] : self._offsets[row + 1]].tolist())
 
 
-def near(groups: Iterable[I64], sets: Sets, threshold: float) -> dict[int, list[int]]:
-    """Return for each row the earlier rows of its buckets whose Jaccard index with it is at least ``threshold``."""
-    judged: dict[tuple[int, int], bool] = {}
+def near(
+    groups: Iterable[I64], sets: Sets, threshold: float, tick: Callable[[str], None] = lambda _: None
+) -> dict[int, list[int]]:
+    """Return for each row the earlier rows of its buckets whose Jaccard index with it is at least ``threshold``.
+
+    Pairs that are not near are not remembered: among rows of one template they are more than memory holds. A pair seldom
+    meets in a second band unless it is near. ``tick`` is told now and then how many pairs were compared.
+    """
     found: dict[int, list[int]] = {}
+    compared, due = 0, TICK
     for group in groups:
         leaders: list[int] = []
         for row in group.tolist():
-            alike = False
-            for leader in leaders:
-                pair = (leader, row)
-                verdict = judged.get(pair)
-                if verdict is None:
-                    verdict = judged[pair] = jaccard(sets[leader], sets[row]) >= threshold
-                    if verdict:
-                        found.setdefault(row, []).append(leader)
-                alike = alike or verdict
-            if not alike and len(leaders) < LEADERS:
+            known, own = found.get(row, ()), sets[row]
+            fresh = [one for one in leaders if one not in known]
+            close = [one for one in fresh if jaccard(sets[one], own) >= threshold]
+            if close:
+                found.setdefault(row, []).extend(close)
+            if not close and len(fresh) == len(leaders) < LEADERS:
                 leaders.append(row)
+            compared += len(fresh)
+            if compared >= due:
+                tick(f"compared {compared} pairs of rows")
+                due += TICK
     return found
 
 

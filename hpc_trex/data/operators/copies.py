@@ -68,4 +68,4 @@ def _near(step: Dedup, data: Dataset, threshold: float, bands: minhash.Bands, co
     sets_ = minhash.Sets(parts, np.concatenate(([0], np.cumsum(counts))))
     filled = np.flatnonzero(counts)
     groups = minhash.buckets(np.concatenate(keys)[filled], filled)
-    return minhash.dropped(minhash.near(groups, sets_, threshold))
+    return minhash.dropped(minhash.near(groups, sets_, threshold, context.tick))

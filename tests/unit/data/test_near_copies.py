@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,27 @@ def test_all_rows_alike_cost_no_quadratic_time() -> None:
     data = from_rows(_rows([f"the same words in each and every one of these rows but one {n}" for n in range(4000)]))
     outcome = dedup(Dedup(method="minhash", columns=("prompt",), threshold=0.7, ngram=1), data, CONTEXT)
     assert column(outcome.data, "row_id") == ["a:1"]
+
+
+def test_rows_of_one_template_are_compared_in_little_memory_and_with_signs_of_life(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each is compared with many and near to none: to remember those pairs took 20 GB for a million rows."""
+    monkeypatch.setattr(minhash, "TICK", 10_000)
+    told: list[str] = []
+    shared = list(range(23))
+    parts = [np.array([*shared, *range(1000 + 5 * n, 1005 + 5 * n)], dtype=np.uint32) for n in range(1500)]
+    sets = minhash.Sets(parts, np.arange(1501) * 28)
+    assert all(len(sets[row]) == 28 for row in range(1500))
+    groups = [np.arange(first, 1500) for first in range(5)]
+    tracemalloc.start()
+    try:
+        assert minhash.near(groups, sets, 0.9, told.append) == {}
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20, "half a million pairs were compared"
+    assert len(told) > 20
 
 
 def _block(tmp_path: Path, evaluated: list[Row]) -> Path:

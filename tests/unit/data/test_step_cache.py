@@ -144,6 +144,42 @@ def test_an_entry_that_is_cut_short_is_made_again(bench: Bench, ran: list[str]) 
     prepare(second, _quiet)
     assert len(ran) == len(RECIPE)
     assert prepared(first) == prepared(second)
+    assert prepare(bench.spec(RECIPE), _quiet)["cached_steps"] == [1, 2, 3, 4, 5, 6], "the new ones took their places"
+
+
+@pytest.mark.parametrize("name", ["entry.json", "held.npy", "state.json"])
+@pytest.mark.parametrize("content", [None, b"", b"{}"], ids=["gone", "empty", "another"])
+def test_an_entry_that_lost_a_file_is_made_again(
+    bench: Bench, ran: list[str], name: str, content: bytes | None
+) -> None:
+    """A trim that was killed, or one on NFS while a job had the rows open, leaves a folder without its entry file."""
+    first = bench.spec(RECIPE)
+    prepare(first, _quiet)
+    for path in (bench.root / "cache" / "steps").rglob(name):
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+    second = bench.spec(RECIPE)
+    prepare(second, _quiet)
+    assert prepared(first) == prepared(second)
+    assert prepared(first, "holdout") == prepared(second, "holdout")
+    assert prepare(bench.spec(RECIPE), _quiet)["cached_steps"] == [1, 2, 3, 4, 5, 6], "the new ones took their places"
+
+
+def test_a_cache_that_cannot_be_written_ends_no_job(bench: Bench) -> None:
+    (bench.root / "cache").write_text("a file where the folder should be")
+    said: list[str] = []
+    assert prepare(bench.spec(RECIPE), lambda beat: said.append(beat.message))["cached_steps"] == []
+    assert any("not cached: Not a directory" in one for one in said)
+
+
+def test_what_a_killed_trim_left_is_removed(tmp_path: Path) -> None:
+    cache = StepCache(tmp_path / "steps", 1e9)
+    cache.put("a" * 64, picked(from_rows([Row("a:1", "p", "a", "a")]), [0]))
+    (tmp_path / "steps" / "aa" / ("a" * 64) / "entry.json").unlink()
+    assert cache.trim() == 0
+    assert list((tmp_path / "steps" / "aa").iterdir()) == []
 
 
 def test_two_jobs_at_once_make_one_entry(tmp_path: Path) -> None:
