@@ -27,10 +27,7 @@ NOT_A_VERDICT = "a filter returns the row, True, False or None, not a list"
 
 def effective(trial: TrialView) -> TrainConfig | None:
     """Return what the next job of a trial is given: its plan, with what repairs set of how it is computed."""
-    if trial.plan is None:
-        return None
-    micro = {} if trial.micro_batch_size is None else {"micro_batch_size": trial.micro_batch_size}
-    return trial.plan.train.model_copy(update=micro | trial.how)
+    return trial.effective
 
 
 def by_rule(failed: Failed, processes: int, *, last: bool = False) -> Repaired | None:

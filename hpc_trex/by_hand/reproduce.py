@@ -32,18 +32,22 @@ def reproduce(what: Recorded, out: Path, tell: Tell) -> Reproduced:
     if out.exists():
         raise UsageProblem(f"{out} exists already", hint="name another folder with --to")
     resources = what.config.profile.train
+    # The same number of processes; GPUs as this machine has them, and none where none were used.
+    gpus = {} if resources.gpus else {"gpus_per_node": 0}
+    backend = {} if what.config.evaluate.backend == "hf" else {"backend": "auto"}
     hand = Hand(
         HandSpec(
             model=what.config.model_path or what.config.model,  # the folder that was used: a hub id may have moved on
             out=str(out),
             seed=what.trial.seed,
-            evaluate=what.config.evaluate,
-            # The same number of processes; GPUs as this machine has them.
+            # vLLM where the search may have had it and this machine has it; else the model in memory.
+            evaluate=what.config.evaluate.model_copy(update=backend),
             resources=Resources(
                 processes_per_node=resources.processes,
                 cpus_per_task=max(resources.cpus_per_task, resources.processes),
                 mem_gb=resources.mem_gb,
                 minutes=resources.minutes,
+                **gpus,
             ),
         ),
         tell,
@@ -57,7 +61,7 @@ def reproduce(what: Recorded, out: Path, tell: Tell) -> Reproduced:
     hand.succeeded(JobKind.PREPARE, "prepare", base=base, data=what.node.plan.data, data_dir=data)
     result = hand.job(
         JobKind.TRAIN, "train",
-        base=base, train=what.plan.train, mixture=what.plan.mixture, data_dir=data, eval_rows=str(hand.paths.dev),
+        base=base, train=what.trial.effective, mixture=what.plan.mixture, data_dir=data, eval_rows=str(hand.paths.dev),
     )  # fmt: skip
     require_success(result)
     return Reproduced(what.result.scores["main"], result.scores["main"], result)

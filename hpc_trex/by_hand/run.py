@@ -14,8 +14,19 @@ from hpc_trex.files import read_record
 from hpc_trex.ftbench.cards import load_card
 from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.layout import AttemptPaths, SearchPaths, cache
-from hpc_trex.models import DataRecipe, FailureClass, JobKind, JobResult, JobSpec, ModelRef, TaskCard
+from hpc_trex.models import (
+    DataRecipe,
+    FailureClass,
+    JobKind,
+    JobResult,
+    JobSandbox,
+    JobSpec,
+    ModelRef,
+    Resources,
+    TaskCard,
+)
 from hpc_trex.models.operators import Load
+from hpc_trex.slurm.machine import gpus
 from hpc_trex.staging import stage_model
 
 
@@ -101,6 +112,16 @@ class Hand:
             self.succeeded(JobKind.PREPARE, "prepare", base=base, data=recipe, data_dir=str(folder))
         return str(folder)
 
+    def resources(self, kind: JobKind) -> Resources:
+        """Return what a job may use: where nothing is said of GPUs, one for each process of a training or evaluation."""
+        given = self.spec.resources
+        if "gpus_per_node" in given.model_fields_set or kind not in (JobKind.TRAIN, JobKind.BASELINE):
+            return given
+        wanted, here = given.processes_per_node, len(gpus())
+        if 0 < here < wanted:
+            self.tell(f"{wanted} processes and {here} GPU(s): computing on the CPU")
+        return given.model_copy(update={"gpus_per_node": wanted if here >= wanted else 0})
+
     def succeeded(self, kind: JobKind, name: str, **fields: Any) -> JobResult:
         """Run a job that the next one needs. Raises its failure."""
         return require_success(self.job(kind, name, **fields))
@@ -122,7 +143,9 @@ class Hand:
             block_rows=(str(self.paths.block),) if self.paths.block.is_file() else (),
             evaluate=self.spec.evaluate,
             seed=self.spec.seed,
-            resources=self.spec.resources,
+            resources=self.resources(kind),
+            # Whoever types the command has read the recipe; the walls stand all the same.
+            sandbox=JobSandbox(allowed=True),
             heartbeat_seconds=1.0,
             cache_dir=str(cache()),
             **fields,

@@ -31,7 +31,7 @@ class HandSpec(Record):
     """Fields of TrainConfig, over those of the task card."""
     evaluate: EvalSettings = EvalSettings()
     resources: Resources = Resources()
-    """What the job may use: ``processes_per_node``, ``cpus_per_task``, ``mem_gb``, ``minutes``."""
+    """What the jobs may use. Without ``gpus_per_node`` each process of a training or evaluation gets a GPU where there are as many."""
 
 
 def read_spec(path: Path) -> HandSpec:

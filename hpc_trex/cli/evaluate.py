@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -20,4 +21,4 @@ def command(ctx: click.Context, spec: str, json: bool) -> None:
     from hpc_trex.by_hand.spec import read_spec
 
     result = Hand(read_spec(Path(spec)), say).evaluate()
-    ctx.exit(outcome(result, json=json, again=f"hpc-trex evaluate {spec}"))
+    ctx.exit(outcome(result, json=json, again=f"hpc-trex evaluate {quote(spec)}"))

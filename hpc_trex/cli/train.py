@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -21,4 +22,4 @@ def command(ctx: click.Context, spec: str, resume: bool, json: bool) -> None:
     from hpc_trex.by_hand.spec import read_spec
 
     result = Hand(read_spec(Path(spec)), say).train(resume=resume)
-    ctx.exit(outcome(result, json=json, again=f"hpc-trex train {spec} --resume"))
+    ctx.exit(outcome(result, json=json, again=f"hpc-trex train {quote(spec)} --resume"))

@@ -27,6 +27,8 @@ def misfit(train: TrainConfig, config: SearchConfig) -> str:
         return ""
     shape, gpu_gb, processes = known
     half = train.precision != "fp32"
+    if train.attention == "auto":  # flash attention, where jobs have it, keeps no masks: what it can do is not refused
+        train = train.model_copy(update={"attention": "flash_attention_2"})
     most = largest_micro(shape, train, gpu_gb=gpu_gb, processes=processes, half=half)
     if most >= (train.micro_batch_size or 1):
         return ""

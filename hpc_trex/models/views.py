@@ -9,7 +9,7 @@ from pydantic import Field
 from hpc_trex.models.base import Record
 from hpc_trex.models.gate import GateView, PersonTime
 from hpc_trex.models.job import JobResult, Score
-from hpc_trex.models.plan import RoundPlan, TrialPlan
+from hpc_trex.models.plan import RoundPlan, TrainConfig, TrialPlan
 from hpc_trex.models.repair import How
 from hpc_trex.models.review import ClaimFinding
 from hpc_trex.models.states import AttemptState, FailureClass, JobKind, NodeState, SearchState, TrialState
@@ -76,6 +76,14 @@ class TrialView(Record):
     """It is no evidence; then ``score`` is None."""
     claimed: float | None = None
     """The score of one that is struck."""
+
+    @property
+    def effective(self) -> TrainConfig | None:
+        """What its next job is given: its plan, with what repairs set of how it is computed."""
+        if self.plan is None:
+            return None
+        micro = {} if self.micro_batch_size is None else {"micro_batch_size": self.micro_batch_size}
+        return self.plan.train.model_copy(update=micro | self.how)
 
 
 class NodeView(Record):

@@ -139,7 +139,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *above: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        scaled = [None if one is None else one.mul_(above[0].to(one.dtype)) for one in ctx.grads]
+        # A slope of no dimension takes part in fp32: rounded to bf16 first, it would be wrong by the same part everywhere.
+        scaled = [None if one is None else one.mul_(above[0]) for one in ctx.grads]
         del ctx.grads
         return (*scaled, None, None)
 

@@ -105,3 +105,11 @@ def test_launch_says_what_a_training_takes(tmp_path: Path) -> None:
     line = plan_lines(search(tmp_path, max_seq_len=1024))[0]
     assert line.startswith("memory     about ")
     assert "of 80 GiB a GPU, with micro-batches of " in line
+
+
+def test_what_fits_with_flash_attention_is_not_refused_where_jobs_may_have_it(tmp_path: Path) -> None:
+    """Whether they have it is known on the node only; the masks of packed rows are 10 GiB here."""
+    sizes = {"max_seq_len": 12_288, "batch_size": 8, "micro_batch_size": 1}
+    config = search(tmp_path, gpu_mem_gb=130.0)
+    assert misfit(TrainConfig(attention="sdpa", **sizes), config)
+    assert misfit(TrainConfig(attention="auto", **sizes), config) == ""
