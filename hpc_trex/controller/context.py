@@ -12,6 +12,7 @@ from hpc_trex.agents.protocol import Researcher
 from hpc_trex.errors import TrexError
 from hpc_trex.layout import AttemptPaths, SearchPaths, cache
 from hpc_trex.models import AttemptState, AttemptView, ModelRef, SearchConfig, SearchState, TaskCard
+from hpc_trex.models.base import one_line
 from hpc_trex.slurm.scheduler import Scheduler
 from hpc_trex.tree.context import StoreView
 from hpc_trex.tree.events import Event, Note, SearchStateChanged
@@ -63,8 +64,8 @@ class Work:
         self.store.record(event)
 
     def say(self, line: str) -> None:
-        """Tell a person what happened, in one plain line."""
-        self.lines.append(line)
+        """Tell a person what happened, in one plain line: words of a job's error cannot steer a terminal."""
+        self.lines.append(one_line(line))
 
     def note(self, text: str, node: int | None = None) -> None:
         """Record something that belongs into the history, and say it."""

@@ -22,6 +22,7 @@ from hpc_trex.models import (
     TrialState,
     TrialView,
 )
+from hpc_trex.models.base import one_line
 from hpc_trex.models.operators import Python
 from hpc_trex.report.difference import describe_recipe
 from hpc_trex.report.gates import person_words
@@ -125,7 +126,7 @@ def status_text(status: StatusView, look: Look = PLAIN) -> str:
         f"trials    {_counts(status.trials)}",
     ]
     if status.message:
-        lines.insert(1, f"          {look.cut(status.message, 10)}")
+        lines.insert(1, f"          {look.cut(one_line(status.message), 10)}")
     lines += _score_lines(status, look)
     if status.noise_sd is not None:
         lines.append(f"noise     standard deviation {number(status.noise_sd)} between seeds")
@@ -225,7 +226,7 @@ def node_text(
     lines = [f"node {node.id}  {look.state(node.state.value)}  {parent}, {node.visits} visits, {node.pending} pending"]
     lines.append(f"score      {number(node.score)}   reward {number(node.reward)}")
     if node.failure is not None:
-        lines.append(f"failure    {node.failure.value}: {node.message}")
+        lines.append(f"failure    {node.failure.value}: {one_line(node.message)}")
     if node.plan is not None:
         lines += [f"move       {node.move}", f"hypothesis {node.plan.hypothesis}"]
         lines += [f"expected   {node.plan.expected_effect}"] if node.plan.expected_effect else []
@@ -236,7 +237,7 @@ def node_text(
     lines += _block("trials", [_trial(trial, look) for trial in node.trials])
     lines += _block("jobs", [_attempt(attempt, look) for attempt in attempts])
     lines += _block("review", review)
-    lines += _block("diagnosis", node.report.splitlines())
+    lines += _block("diagnosis", [one_line(line) for line in node.report.splitlines()])
     return "\n".join(lines)
 
 
@@ -274,7 +275,7 @@ def _trial(trial: TrialView, look: Look) -> str:
         settings = trial.plan.train.resolved().model_dump(exclude_defaults=True)
         words.append(" ".join(f"{key}={value}" for key, value in settings.items()))
     if trial.failure is not None:
-        words.append(f"{trial.failure.value}: {trial.message}")
+        words.append(f"{trial.failure.value}: {one_line(trial.message)}")
     return "  ".join(word for word in words if word)
 
 
@@ -284,7 +285,7 @@ def _attempt(attempt: AttemptView, look: Look) -> str:
         f"{name} attempt {attempt.attempt}  {attempt.kind.value}  job {attempt.job_id or '-'}  "
         f"{look.state(attempt.state.value)}  {attempt.host or '-'}  {duration(attempt.seconds)}"
     )
-    return text + (f"  {attempt.failure.value}: {attempt.message}" if attempt.failure is not None else "")
+    return text + (f"  {attempt.failure.value}: {one_line(attempt.message)}" if attempt.failure is not None else "")
 
 
 def final_text(
