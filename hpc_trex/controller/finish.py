@@ -58,9 +58,11 @@ def seed_scores(view: NodeView, trial: TrialView) -> list[float]:
 
 
 def measure_noise_floor(work: Work) -> None:
-    """Plan the repeats of the first round that beats the baseline."""
+    """Plan the repeats of the first round that beats the baseline; of another one where that is struck since."""
     repeats = work.config.noise.floor_repeats
-    if not repeats or work.store.replicated_nodes() or work.store.state()[0] is not SearchState.RUNNING:
+    if not repeats or work.store.state()[0] is not SearchState.RUNNING:
+        return
+    if any(work.store.node(node).state is NodeState.DONE for node in work.store.replicated_nodes()):
         return
     best = work.view.best()
     if best is not None and best.id != 0 and best.best_trial is not None:

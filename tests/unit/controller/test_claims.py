@@ -249,3 +249,15 @@ def test_rounds_that_are_struck_in_a_row_pause_the_search_before_it_spends_all(s
         assert controller.store.state()[0] is SearchState.DONE
         assert controller.store.node_ids(NodeState.STRUCK) == [1, 2, 3, 4]
     assert check(paths) == []
+
+
+def test_the_noise_is_measured_on_another_round_where_the_first_is_struck(search, cluster: HonestCluster) -> None:
+    paths = search(max_nodes=3, trials=1, parallel=1, name="noise")
+    cluster.quality = {(1, 1): 0.9, (2, 1): 0.8, (3, 1): 0.7}
+    with Controller(paths) as controller:
+        controller.start()
+        until(controller, cluster, lambda: controller.store.replicated_nodes() == [1])
+        controller.ask(Request(action="strike", node=1, note="n", user="eve"))
+        until(controller, cluster, lambda: controller.store.replicated_nodes() == [1, 2])
+        until(controller, cluster, lambda: controller.store.noise() is not None)
+        assert controller.store.node(2).state is NodeState.DONE
