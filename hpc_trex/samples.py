@@ -48,7 +48,7 @@ def read_samples(path: Path) -> Iterator[EvaluatedRow]:
         for number, line in enumerate(handle, start=1):
             try:
                 row = _row(json.loads(line.decode()))
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise EnvironmentProblem(
                     f"{path}:{number}: not a line of samples.jsonl: {error}",
                     hint="the file was changed after the job wrote it; restore it, or remove it to go on without bad cases",
