@@ -61,8 +61,10 @@ def _row(data: dict[str, Any]) -> EvaluatedRow:
     row = EvaluatedRow(**{**data, "flags": tuple(data["flags"]), "score": float(data["score"])})
     if not isfinite(row.score):
         raise ValueError(f"the score is {row.score}")
-    if not all(isinstance(text, str) for text in (*row[:4], *row.flags)):
+    texts = (*row[:4], *row.flags)
+    if not all(isinstance(text, str) for text in texts):
         raise TypeError("row_id, prompt, answer, reference and flags are texts")
+    "".join(map(str, texts)).encode()  # half a character (ValueError) could not be written down again
     return row
 
 

@@ -22,7 +22,15 @@ def test_rows_come_back_as_they_were_written(tmp_path):
 
 
 WHOLE = {"row_id": "dev:2", "prompt": "p", "answer": "a", "reference": "r", "score": 1.0, "flags": []}
-SHAPES = [{"score": None}, {"score": float("nan")}, {"answer": None}, {"row_id": 7}, {"flags": [1]}, {"more": 1}]
+SHAPES = [
+    {"score": None},
+    {"score": float("nan")},
+    {"answer": None},
+    {"row_id": 7},
+    {"flags": [1]},
+    {"more": 1},
+    {"answer": "\ud800"},
+]
 LINES = ["{", "[]", '{"row_id": 1}', "null", '{"flags": 3}', "", "[" * 100_000]
 
 
