@@ -5,24 +5,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
-import shutil
-import stat
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import tomli_w
 from pydantic import ValidationError
 
 from hpc_trex.agents.llm.keys import require_keys
 from hpc_trex.agents.llm.replay import copy_answers
 from hpc_trex.agents.prior import begin_with
 from hpc_trex.errors import UsageProblem
-from hpc_trex.faults import reach
-from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, temporary_name, write_atomic, write_record
+from hpc_trex.files import write_record
 from hpc_trex.ftbench.cards import LoadedCard, load_card
 from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.knowledge.start import start_lines
@@ -43,7 +37,8 @@ from hpc_trex.models import (
     TrainConfig,
 )
 from hpc_trex.models.knowledge import StartingKnowledge
-from hpc_trex.searches import find_search, new_name, require_safe_place, sweep_unfinished
+from hpc_trex.new_search import make_search
+from hpc_trex.searches import find_search, new_name, require_safe_place
 from hpc_trex.slurm.containers import check_image
 from hpc_trex.slurm.preflight import check_limits, preflight
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
@@ -51,8 +46,6 @@ from hpc_trex.slurm.scheduler import JobRequest
 from hpc_trex.staging import StagedModel, stage_model
 from hpc_trex.staging.libraries import require_library
 from hpc_trex.staging.offline import require_local
-from hpc_trex.tree.events import SearchCreated
-from hpc_trex.tree.store import Store
 
 
 class LaunchOptions(Record):
@@ -252,17 +245,8 @@ def _lines(config: SearchConfig, directory: Path) -> list[str]:
     ]
 
 
-README = """This is one search of HPC-TREX: one task, one base model, one tree.
-
-  hpc-trex status {name}     hpc-trex tree {name}     hpc-trex resume {name}     hpc-trex report {name}
-
-events.jsonl is the truth; tree.db is made from it (hpc-trex db rebuild). Do not edit either.
-sealed/ holds the test rows, which are opened once, for the chosen node.
-"""
-
-
 def create_search(plan: LaunchPlan) -> SearchPaths:
-    """Make the search directory of a plan (see :func:`make_search`).
+    """Make the search directory of a plan (see :func:`hpc_trex.new_search.make_search`).
 
     Raises also what ``materialise`` raises for bad data.
     """
@@ -276,76 +260,3 @@ def create_search(plan: LaunchPlan) -> SearchPaths:
 
     higher = plan.loaded.card.metric.higher_is_better
     return make_search(plan.directory, plan.config, rows, base_digest=plan.model.digest, higher_is_better=higher)
-
-
-def make_search(
-    target: Path,
-    config: SearchConfig,
-    task: Callable[[SearchPaths], str],
-    *,
-    base_digest: str,
-    higher_is_better: bool,
-) -> SearchPaths:
-    """Make a search directory: task files, ``search.toml``, an empty tree. All of it, or nothing, whatever happens.
-
-    ``task`` writes the task's files into the folder and returns the card's digest. The folder is made beside and
-    renamed, so that a launch that was killed leaves nothing under the search's name. An empty folder that the user
-    made, whose owner and mode may matter, is filled as it stands.
-
-    Raises UsageProblem when another launch was first, EnvironmentProblem when the disk is full.
-    """
-    os.umask(0o007 if config.profile.share == "group" else 0o077)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        making = target if target.is_dir() else temporary_name(target)
-        if making is target:
-            if any(target.iterdir()):
-                raise _taken(target)
-        else:
-            making.mkdir()
-            sweep_unfinished(target, now=making.stat().st_mtime)
-        try:
-            paths = SearchPaths(making)
-            # With the set-group-ID bit everything below belongs to the folder's group, whoever makes it.
-            share, mode = config.profile.share, stat.S_IMODE(making.stat().st_mode)
-            making.chmod(mode | 0o2770 if share == "group" else mode & ~0o077)
-            created = SearchCreated(
-                config=config, task_digest=task(paths), base_digest=base_digest, higher_is_better=higher_is_better
-            )
-            _fill(paths, created)
-            if making is not target:
-                _appear(making, target)
-        except BaseException:
-            shutil.rmtree(making, ignore_errors=True)
-            raise
-    except OSError as error:
-        if error.errno in DISK_ERRORS:
-            raise disk_problem(error, target) from error
-        raise
-    return SearchPaths(target)
-
-
-def _fill(paths: SearchPaths, created: SearchCreated) -> None:
-    """Write what a search has, beside its task, before its first tick."""
-    write_atomic(paths.config, tomli_w.dumps(created.config.model_dump(mode="json", exclude_none=True)))
-    write_atomic(paths.root / "README.txt", README.format(name=created.config.name))
-    Store.create(paths, created).close()
-
-
-def _appear(making: Path, target: Path) -> None:
-    """Give the finished folder its name. Raises UsageProblem when another launch has been first: its search is not touched."""
-    reach("search/before", target)
-    try:
-        making.rename(target)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise _taken(target) from error
-        raise
-    reach("search/after", target)
-    sync_folder(target.parent)
-
-
-def _taken(directory: Path) -> UsageProblem:
-    return UsageProblem(
-        f"{directory} exists already", hint=f"choose another --name, or: hpc-trex resume {directory.name}"
-    )

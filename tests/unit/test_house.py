@@ -42,10 +42,11 @@ ARROWS = {
     "config": GROUND,
     "by_hand": {"tree", "slurm", "staging", "ftbench", "searches"} | GROUND,
     "controller": {"knowledge", "evaluation", "agents", "slurm", "report", "tree", "ftbench", "research"} | GROUND,
+    "new_search": {"tree", "searches"} | GROUND,
     "launch_llm": {"agents", "controller", "slurm", "staging"} | GROUND,
-    "launch": {"launch_llm", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
+    "launch": {"new_search", "launch_llm", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "doctor": {"agents", "slurm", "job", "tree", "staging", "sandbox"} | GROUND,
-    "sweep": {"launch", "launch_llm", "agents", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
+    "sweep": {"new_search", "launch", "launch_llm", "agents", "controller", "slurm", "report", "tree", "ftbench", "searches", "staging", "config"} | GROUND,
     "cli": {
         "by_hand", "data", "doctor", "sweep", "launch", "knowledge", "controller", "agents", "slurm", "report", "tree", "ftbench", "searches", "staging", "config", "research",
     } | GROUND,

@@ -5,12 +5,12 @@ used. So a controller that died goes on where it was, and pays for no answer twi
 another's answers. Questions are asked in threads beside the jobs: ``propose`` and ``diagnose`` never wait.
 
 What the model cannot do, the rules do: a plan that is refused three times is replaced by the playbook's, and the rules'
-reading of a round stands below the model's in every report.
+reading of a round stands above the model's in every report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,31 +19,28 @@ from pydantic import BaseModel
 from hpc_trex.agents.llm import people
 from hpc_trex.agents.llm.answers import (
     Brief,
-    DiagnosisAnswer,
     Direction,
     PlanAnswer,
     ReviewAnswer,
     brief_text,
     direction_text,
-    to_insights,
     to_plan,
 )
 from hpc_trex.agents.llm.asking import RESEARCHER, REVIEWER, Questions
 from hpc_trex.agents.llm.client import LlmClient
 from hpc_trex.agents.llm.context import (
     Message,
-    brief_messages,
     design_messages,
-    diagnosis_messages,
     review_messages,
     revise_messages,
 )
-from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached
+from hpc_trex.agents.llm.errors import LlmBadAnswer
 from hpc_trex.agents.llm.evidence import Evidence, part
 from hpc_trex.agents.llm.executor import AsksForRepairs
 from hpc_trex.agents.llm.fit import Part
 from hpc_trex.agents.llm.keys import read_key, served_key
 from hpc_trex.agents.llm.ledger import Ledger
+from hpc_trex.agents.llm.reading import ReadsRounds, brief_name
 from hpc_trex.agents.llm.served import Served
 from hpc_trex.agents.playbook import PlaybookResearcher
 from hpc_trex.agents.protocol import AwaitsApproval, Diagnosis, Sample, StillThinking, TreeView
@@ -51,8 +48,7 @@ from hpc_trex.agents.reviewer import review
 from hpc_trex.errors import CredentialsMissing, TrexError, UsageProblem
 from hpc_trex.files import write_atomic
 from hpc_trex.layout import SearchPaths
-from hpc_trex.models import LlmCall, NodeState, RoundPlan, SearchConfig, digest
-from hpc_trex.models.cases import CaseReport
+from hpc_trex.models import LlmCall, NodeState, RoundPlan, SearchConfig
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -60,7 +56,7 @@ M = TypeVar("M", bound=BaseModel)
 REVISIONS = 2
 
 
-class LlmResearcher(AsksForRepairs):
+class LlmResearcher(AsksForRepairs, ReadsRounds):
     """``llm``. Implements :class:`hpc_trex.agents.protocol.Researcher`.
 
     Raises :class:`CredentialsMissing` for a key file that cannot be used.
@@ -262,57 +258,9 @@ class LlmResearcher(AsksForRepairs):
 
     def _recorded_brief(self, view: TreeView) -> Brief | None:
         try:
-            return self.questions.recorded(f"node-0000/{_brief_name(view)}", Brief)
+            return self.questions.recorded(f"node-0000/{brief_name(view)}", Brief)
         except LlmBadAnswer:  # of an earlier version of this program
             return None
-
-    # ---- reading --------------------------------------------------------------------------------------------------
-
-    def diagnose(
-        self, view: TreeView, node: int, samples: Iterable[Sample], cases: CaseReport | None = None
-    ) -> Diagnosis:
-        """Read a finished round: the model's report, then the rules'; insights of both."""
-        if node not in self._read:
-            rows = list(samples)
-            self._read[node] = self.rules.diagnose(view, node, rows, cases), rows
-        rules, rows = self._read[node]
-        try:
-            said = self._brief_of(view, rules, rows) if node == 0 else self._reading(view, node, rules, rows, cases)
-        except (LlmBadAnswer, LlmBudgetReached) as error:
-            said = self._without(rules, error.message)
-        except TrexError as error:
-            if node == 0 and view.config.budget.max_nodes:
-                self._trouble = error  # nothing is designed without a brief: the search pauses
-                raise StillThinking from error
-            said = self._without(rules, error.message)
-        self._trouble = None
-        del self._read[node]
-        # What is claimed of moves is counted now: other rounds may have come in while the model was reading.
-        return said._replace(insights=[*self.rules.claims(view), *said.insights])
-
-    def _brief_of(self, view: TreeView, rules: Diagnosis, rows: list[Sample]) -> Diagnosis:
-        budget = self.settings.context_tokens
-        asks = partial(brief_messages, view, rows, budget=budget, notes=people.notes_of(view))
-        brief = self._answer(0, _brief_name(view), RESEARCHER, Brief, asks)
-        return Diagnosis(f"{rules.report}\n\nBrief\n{brief_text(brief)}", [])
-
-    def _reading(
-        self, view: TreeView, node: int, rules: Diagnosis, rows: list[Sample], cases: CaseReport | None
-    ) -> Diagnosis:
-        budget = self.settings.context_tokens
-        asks = partial(diagnosis_messages, view, node, rows, budget=budget, rule_report=rules.report, cases=cases)
-        # A round that was opened again by a person is read again: its trials stand in other states then.
-        # Repeats that were planned since change nothing of what is read.
-        trials = [trial for trial in view.node(node).trials if trial.replicate_of is None]
-        outcome = digest({str(trial.trial): trial.state.value for trial in trials})[:6]
-        answer = self._answer(node, f"diagnosis-{outcome}", RESEARCHER, DiagnosisAnswer, asks)
-        groups = [f"- {group.kind} {group.share:.0%}: {group.cause}" for group in answer.groups]
-        report = "\n".join([rules.report, "", "Diagnosis", answer.report, f"Moved: {answer.moved}", *groups])
-        told = to_insights(answer, node, {one.id for one in view.nodes()})
-        return Diagnosis(report, [] if "insights" in view.config.researcher.without else told)
-
-    def _without(self, rules: Diagnosis, why: str) -> Diagnosis:
-        return Diagnosis(f"{rules.report}\nRead by the rules alone: {why}", [])
 
     # ---- asking ---------------------------------------------------------------------------------------------------
 
@@ -343,9 +291,3 @@ class LlmResearcher(AsksForRepairs):
     def new_calls(self, known: Container[str]) -> list[LlmCall]:
         """Return the calls that came to an end and whose names are not known; a failed one is named as its file."""
         return self.questions.new_calls(known)
-
-
-def _brief_name(view: TreeView) -> str:
-    """Return the name of the question for the brief: another one after a person has rejected the last."""
-    rejected = people.briefs_rejected(view)
-    return f"brief-{rejected + 1}" if rejected else "brief"
