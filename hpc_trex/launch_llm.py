@@ -14,6 +14,7 @@ from hpc_trex.errors import UsageProblem
 from hpc_trex.models import LlmSettings, ServedLlm
 from hpc_trex.models.llm import AGENTS
 from hpc_trex.slurm.containers import check_image
+from hpc_trex.slurm.environment import is_secret
 from hpc_trex.slurm.preflight import check_limits
 from hpc_trex.slurm.profiles import load_profile
 from hpc_trex.staging import stage_model
@@ -56,11 +57,19 @@ def _settings(given: Mapping[str, Any]) -> LlmSettings:
 
 
 def _endpoint(given: Mapping[str, Any], whose: str) -> dict[str, Any]:
-    """Return what was given of one endpoint, its file as a whole path. Raises UsageProblem for an address that is none."""
+    """Return what was given of one endpoint, its file as a whole path. Raises UsageProblem for an address that is none,
+    and for a variable that the jobs would inherit.
+    """
     values = dict(given)
     url = values.get("base_url")
     if url and not str(url).startswith(("http://", "https://")):
         raise UsageProblem(f"--llm-{whose}base-url {url} is no address", hint="e.g. https://llm.example.edu/v1")
+    name = values.get("key_variable")
+    if name and not is_secret(str(name)):
+        raise UsageProblem(
+            f"--llm-{whose}key-variable {name}: jobs would be given it, for its name is not that of a secret",
+            hint=f"a name that ends in _KEY or _TOKEN, e.g. {name}_KEY",
+        )
     if values.get("key_file"):
         values["key_file"] = str(Path(values["key_file"]).expanduser().absolute())
     return values

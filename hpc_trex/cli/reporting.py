@@ -17,6 +17,7 @@ def report_of(paths: SearchPaths, reader: Store) -> Path:
     from hpc_trex.files import read_record
     from hpc_trex.models import TaskCard
     from hpc_trex.report.html import ReportSource, write_report
+    from hpc_trex.tree.calls import spent_by_agent
 
     card = read_record(paths.card, TaskCard)
     if card is None:
@@ -30,5 +31,6 @@ def report_of(paths: SearchPaths, reader: Store) -> Path:
         attempts=reader.attempts(),
         task=card,
         config=reader.config,
+        agents=spent_by_agent(reader),
     )
     return write_report(paths, source)

@@ -30,7 +30,7 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
     """
     from hpc_trex.agents.llm.ledger import Ledger
     from hpc_trex.cli.json_views import node_json
-    from hpc_trex.report.agents import repairs_text
+    from hpc_trex.report.agents import agents_text, repairs_text, spent_of
     from hpc_trex.report.cases import cases_text, read_cases
     from hpc_trex.report.difference import plan_difference
     from hpc_trex.report.gates import gates_text
@@ -60,6 +60,7 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
     if json:
         more = {
             "calls": [call.model_dump(mode="json") for call in calls],
+            "agents": [one.model_dump(mode="json") for one in spent_of(calls)],
             "repairs": [one.model_dump(mode="json") for one in mended],
             "review": review,
             "verdicts": [one.model_dump(mode="json") for one in decided],
@@ -75,7 +76,7 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
     if asked:
         emit(f"\n{gates_text(asked)}")
     if calls:
-        emit("\n" + "\n".join(["agents", *map(call_line, calls)]))
+        emit("\n" + "\n".join(["agents", *map(call_line, calls)]) + f"\n\n{agents_text(spent_of(calls))}")
     for call in calls if reasoning else []:
         emit("\n" + whole(call))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hpc_trex.models import FATES, AttemptView, BestView, JobKind, NodeView, Score, TrialView
+from hpc_trex.report.agents import spent_words
 from hpc_trex.report.charts import axis, best_so_far, staircase
 from hpc_trex.report.difference import describe_recipe, telling
 from hpc_trex.report.gates import person_words
@@ -115,6 +116,7 @@ def budget(source: ReportSource) -> list[dict[str, Any]]:
         bars.append(_bar("LLM tokens", cost.tokens, None, f"{cost.tokens:,}"))
     if cost.money:
         bars.append(_bar("LLM cost", cost.money, None, f"{cost.money:.2f}"))
+    bars += [_bar(f"{one.role}, {one.model}", one.calls, None, spent_words(one)) for one in source.agents]
     person = source.status.person
     if words := person_words(person):
         bars.append(_bar("a person", person.seconds, None, words.removeprefix("a person: ")))

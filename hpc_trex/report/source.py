@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from hpc_trex.models import (
@@ -13,6 +14,7 @@ from hpc_trex.models import (
     StatusView,
     TaskCard,
 )
+from hpc_trex.models.llm import AgentSpent
 
 #: Stands where there is no number.
 DASH = "\u2013"
@@ -27,6 +29,8 @@ class ReportSource(NamedTuple):
     attempts: list[AttemptView]
     task: TaskCard
     config: SearchConfig
+    agents: Sequence[AgentSpent] = ()
+    """What the questions of each agent used; empty where no language model is asked."""
 
 
 def points(value: float | None) -> str:

@@ -37,13 +37,15 @@ class Questions:
         self._asking: dict[str, Future[BaseModel]] = {}
         self._sought: set[str] = set()
         """Questions whose answers somebody wanted since the last :meth:`new_calls`."""
+        self._unwanted: set[str] = set()
+        """Questions that have come to an end, and nobody wanted to know: their round was cancelled, say."""
         self._ended: list[int] | None = None
         """Nodes with calls that came to an end since they were booked; None: all that lie on disk are to be booked."""
 
     @property
     def open(self) -> bool:
-        """Whether a question is under way, or an answer is there that nobody has fetched."""
-        return bool(self._asking)
+        """Whether a question is under way, or an answer is there that somebody will fetch."""
+        return any(call not in self._unwanted for call in self._asking)
 
     def answer(
         self, node: int, name: str, role: str, answer: type[M], messages: Callable[[], Sequence[dict[str, Any]]]
@@ -51,6 +53,7 @@ class Questions:
         """Return the recorded answer to a question, or begin to ask it. Raises StillThinking meanwhile."""
         call = f"node-{node:04d}/{name}"
         self._sought.add(call)
+        self._unwanted.discard(call)
         asked = self._asking.get(call)
         if asked is None:
             known = self.recorded(call, answer)
@@ -87,7 +90,8 @@ class Questions:
     def another(self, node: int, beginning: str, name: str) -> bool:
         """Tell whether a round's question with such a beginning of its name is open, other than this one."""
         own = f"node-{node:04d}/"
-        return any(call.startswith(f"{own}{beginning}") and call != f"{own}{name}" for call in self._asking)
+        open_ones = [call for call in self._asking if call not in self._unwanted]
+        return any(call.startswith(f"{own}{beginning}") and call != f"{own}{name}" for call in open_ones)
 
     @property
     def asking(self) -> bool:
@@ -135,8 +139,7 @@ class Questions:
         unfetched = [_node_of(call) for call, asked in self._asking.items() if asked.done()]
         nodes: Iterable[int | None] = [None] if self._ended is None else sorted({*self._ended, *unfetched})
         self._ended = []
-        # Nobody wants it any more (its round was cancelled, say): it is on disk, and holds up no later look at the tree.
-        self._asking = {call: asked for call, asked in self._asking.items() if call in self._sought or not asked.done()}
+        self._unwanted = {call for call, asked in self._asking.items() if asked.done() and call not in self._sought}
         self._sought = set()
         found: list[LlmCall] = []
         for node in nodes:

@@ -17,7 +17,7 @@ from hpc_trex.agents.llm.asking import Questions
 from hpc_trex.agents.llm.errors import LlmBadAnswer
 from hpc_trex.agents.llm.facts import operator_part, task_parts, train_json, training_part
 from hpc_trex.agents.llm.fence import neutral, one_line, paragraph
-from hpc_trex.agents.llm.fit import MUST, Part, estimate_tokens, fit, render
+from hpc_trex.agents.llm.fit import MUST, ContextTooSmall, Part, estimate_tokens, fit, render
 from hpc_trex.agents.llm.inquiry import told
 from hpc_trex.agents.llm.prompts import load_prompt
 from hpc_trex.agents.llm.rounds import plan_lines
@@ -108,6 +108,8 @@ class AsksForRepairs:
             raise StillThinking  # one after the other: each counts against the bound of the round, and is paid for
         try:
             answer = self._answer(failed.node, name, EXECUTOR, RepairAnswer, asks)
+        except ContextTooSmall as error:  # long code, say: the search goes on without this repair
+            return GivesUp(f"the question is too long: {error.message}")
         except LlmBadAnswer as error:
             return GivesUp(f"the model gave no usable answer: {error.message[:600]}", refused=True)
         return applied(failed, answer)

@@ -15,6 +15,7 @@ from hpc_trex.tree.gates import gates, open_gate
 from hpc_trex.tree.store import Store
 from tests.llm_server import LlmServer
 from tests.minds import BRIEF, DIRECTION, Mind, plan
+from tests.unit.agents.llm.test_researcher import answered
 from tests.unit.controller.simulation import Cluster
 
 
@@ -62,6 +63,7 @@ def drive(paths, cluster, answers, *, seconds=300.0, lives=1000):
                     )
                 cluster.finish_all()
                 time.sleep(0.01)
+            answered(controller)  # what is under way when it dies is asked again, however fast this machine is
 
 
 def counted(kind, count):

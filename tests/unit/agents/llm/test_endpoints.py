@@ -16,6 +16,7 @@ from hpc_trex.errors import CredentialsMissing, UsageProblem
 from hpc_trex.launch_llm import endpoint_words, llm_settings
 from hpc_trex.models import LlmSettings
 from hpc_trex.models.llm import EXECUTOR, RESEARCHER, REVIEWER, AgentEndpoint
+from hpc_trex.slurm.environment import clean_environment
 from tests.llm_asking import GOOD, QUICK, Direction
 from tests.llm_server import LlmServer, Status
 from tests.program import trex
@@ -103,6 +104,17 @@ def test_a_file_says_what_the_options_say(tmp_path, monkeypatch):
 def test_an_address_that_is_none_is_named_by_its_option():
     with pytest.raises(UsageProblem, match="--llm-executor-base-url two is no address"):
         llm_settings("llm", MAIN | {"executor": {"base_url": "two"}}, None)
+
+
+def test_a_key_is_in_no_variable_that_jobs_are_given():
+    """What jobs inherit is told by the names of variables: a key under another name would be in each job's environment."""
+    for given in ({"key_variable": "LAB_LLM"}, {"reviewer": {"key_variable": "LAB_LLM"}}):
+        with pytest.raises(UsageProblem, match="LAB_LLM") as caught:
+            llm_settings("llm", MAIN | given, None)
+        assert "LAB_LLM_KEY" in caught.value.hint
+    for name in ("LAB_LLM_KEY", "OPENAI_API_KEY_REVIEWER", "HF_TOKEN"):
+        assert llm_settings("llm", MAIN | {"key_variable": name}, None).key_variable == name
+        assert name not in clean_environment({name: "sk-0123456789"})
 
 
 def test_what_is_shown_of_a_server_has_no_password():

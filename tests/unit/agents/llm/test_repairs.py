@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 
 import pytest
@@ -98,6 +99,17 @@ def test_a_lora_target_that_does_not_exist_is_mended_and_the_trial_is_another_ex
     assert "repairs" in shown
     assert "after attempt 1" in shown
     assert "by model" in shown
+    body = json.loads(trex("show", 1, paths.root, "--json").stdout)
+    sums = {one["role"]: (one["model"], one["calls"], one["failed"]) for one in body["agents"]}
+    assert sums["executor"] == ("small", 1, 0)
+    for one in body["agents"]:
+        own = [call for call in body["calls"] if (call["role"], call["model"]) == (one["role"], one["model"])]
+        assert one["tokens_in"] == sum(call["usage"]["tokens_in"] for call in own) > 0
+    line = next(line.split() for line in shown.splitlines() if line.startswith("executor"))
+    assert line[:4] == ["executor", "small", "1", "0"]
+    trex("report", paths.root)
+    page = " ".join(re.sub(r"<[^>]+>", " ", paths.report.read_text()).split())
+    assert "executor, small 1 call, 100 + 20 tokens" in page
 
 
 def test_a_data_step_that_raises_is_given_other_code(launch, failing, profile):  # noqa: F811
@@ -150,6 +162,22 @@ def test_nonsense_is_refused_with_reasons_twice_and_then_the_round_has_failed(la
     assert done[0].reason[:60] in mind.texts["RepairAnswer"][-1], (
         "the second question tells why the first answer was refused"
     )
+    assert check(paths) == []
+
+
+def test_code_that_is_too_long_for_the_question_ends_the_round_and_not_the_search(launch, failing, profile):  # noqa: F811
+    long = CODE + "\n" + "# why\n" * 3000
+    steps = [{"op": "load", "source": "curated"}, {"op": "python", "code": long}, {"op": "python", "code": long}]
+    mind = Mind(plan(1e-4) | {"data": {"steps": steps}}, RepairAnswer=repair(steps=[{"step": 2, "drop": True}]))
+    with LlmServer(mind) as server:
+        paths = launch(server, max_nodes=1, profile=profile, llm={"context_tokens": 10_000})
+        with drive(paths, failing) as controller:
+            assert controller.store.state()[0] is SearchState.DONE
+            assert controller.store.node(1).failure is FailureClass.DATA
+            (one,) = repairs(controller.store, 1)
+    assert one.outcome == "given up"
+    assert one.reason.startswith("the question is too long: the context has room for")
+    assert mind.asked["RepairAnswer"] == 0
     assert check(paths) == []
 
 
