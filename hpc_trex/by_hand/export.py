@@ -24,7 +24,7 @@ def export(what: Recorded, target: Path, *, merge: bool) -> Path:
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageProblem(f"{target} exists already", hint="name a folder that is empty or not there")
-    model = what.result.model
+    model = _model(what)
     if model is None or not Path(model.adapter or model.path).is_dir():
         raise NotFound(
             f"the model of node {what.node.id} is gone",
@@ -47,6 +47,16 @@ def export(what: Recorded, target: Path, *, merge: bool) -> Path:
         shutil.rmtree(making, ignore_errors=True)
         raise
     return target
+
+
+def _model(what: Recorded) -> ModelRef | None:
+    """Return the trained model where it lies now: the search may have been moved since. A base stays where it is."""
+    model = what.result.model
+    if model is None:
+        return None
+    if model.adapter:
+        return model.model_copy(update={"adapter": str(what.paths.here(model.adapter))})
+    return model.model_copy(update={"path": str(what.paths.here(model.path))})
 
 
 def _merge(model: ModelRef, target: Path) -> None:

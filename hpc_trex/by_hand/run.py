@@ -81,13 +81,23 @@ class Hand:
         return self.job(JobKind.BASELINE, "evaluate", base=self.base(), eval_rows=str(self.paths.dev))
 
     def card(self) -> TaskCard | None:
-        """Return the task's card, its rows written into the folder; None without a task."""
+        """Return the task's card, its rows written into the folder; None without a task.
+
+        Raises :class:`UsageProblem` for a folder that holds another task's, or a card that cannot be read.
+        """
         if self.spec.task is None:
             return None
+        loaded = load_card(self.spec.task)
         if not self.paths.card.is_file():
             self.out.mkdir(parents=True, exist_ok=True, mode=0o700)
-            materialise(load_card(self.spec.task), self.paths)
-        return read_record(self.paths.card, TaskCard)
+            materialise(loaded, self.paths)
+        card = read_record(self.paths.card, TaskCard)
+        if card is None or card.name != loaded.card.name:
+            held = (
+                "a task card that cannot be read" if card is None else f"the task {card.name}, not {loaded.card.name}"
+            )
+            raise UsageProblem(f"{self.out} holds {held}", hint="name another out")
+        return card
 
     def base(self) -> ModelRef:
         """Return the base model, a built-in one made where the cache lacks it."""
@@ -102,13 +112,22 @@ class Hand:
         return ref.model_copy(update={"adapter": self.spec.adapter})
 
     def prepared(self, card: TaskCard | None, base: ModelRef) -> str:
-        """Return the folder of the training set, made by the recipe where it is not there yet."""
+        """Return the folder of the training set, made by the recipe where it is not there yet.
+
+        Raises :class:`UsageProblem` where it was made by another recipe: it would be trained on without a word.
+        """
         assert card is not None
         folder = self.out / "data"
-        if not (folder / "manifest.json").is_file():
-            recipe = self.spec.recipe or DataRecipe(
-                steps=tuple(Load(source=name) for name in card.sources), seed=self.spec.seed
-            )
+        recipe = self.spec.recipe or DataRecipe(
+            steps=tuple(Load(source=name) for name in card.sources), seed=self.spec.seed
+        )
+        if (folder / "manifest.json").is_file():
+            made = [read_record(AttemptPaths(path).spec, JobSpec) for path in numbered(self.out / "prepare")]
+            if made and made[-1] is not None and made[-1].data != recipe:
+                raise UsageProblem(
+                    f"{folder} was made by another recipe or seed", hint="name another out, or take the change back"
+                )
+        else:
             self.succeeded(JobKind.PREPARE, "prepare", base=base, data=recipe, data_dir=str(folder))
         return str(folder)
 

@@ -1,4 +1,4 @@
-"""What a job by hand may use. No job is started."""
+"""What a job by hand may use, and what it takes up again. No job is started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 
 from hpc_trex.by_hand.run import Hand
 from hpc_trex.by_hand.spec import HandSpec
-from hpc_trex.models import JobKind, Resources
+from hpc_trex.errors import UsageProblem
+from hpc_trex.files import write_record
+from hpc_trex.models import DataRecipe, JobKind, JobSpec, ModelRef, Resources
+from hpc_trex.models.operators import Load
 
 
 def with_gpus(count: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +46,31 @@ def test_a_training_by_hand_takes_the_gpus_of_the_machine(
     assert hand.resources(JobKind.BASELINE).gpus == wanted
     assert hand.resources(JobKind.PREPARE).gpus == given.get("gpus_per_node", 0)
     assert bool(told) == (0 < here < given.get("processes_per_node", 1) and "gpus_per_node" not in given)
+
+
+def test_a_folder_of_another_recipe_or_task_is_not_trained_on_silently(tmp_path: Path) -> None:
+    """E.g. a recipe that was edited between a training and its --resume."""
+    out = tmp_path / "out"
+    same = HandSpec(out=str(out), task="mini-triage", seed=1)
+    card = Hand(same, print).card()
+    assert card is not None
+    recipe = DataRecipe(steps=tuple(Load(source=name) for name in card.sources), seed=1)
+    base = ModelRef(name="m", path="/m")
+    prepare = JobSpec(
+        kind=JobKind.PREPARE, token="t", search="out", node=1, trial=1, attempt=1, attempt_dir=str(out / "prepare" / "1"),
+        task_card=str(out / "task" / "card.json"), base=base, cache_dir=str(tmp_path), data=recipe,
+    )  # fmt: skip
+    (out / "prepare" / "1").mkdir(parents=True)
+    write_record(out / "prepare" / "1" / "spec.json", prepare)
+    (out / "data").mkdir()
+    (out / "data" / "manifest.json").write_text("{}")
+    assert Hand(same, print).prepared(card, base) == str(out / "data")
+    fewer = same.model_copy(update={"recipe": DataRecipe(steps=recipe.steps[:1], seed=1)})
+    for other in (fewer, same.model_copy(update={"seed": 2})):
+        with pytest.raises(UsageProblem, match="was made by another recipe or seed"):
+            Hand(other, print).prepared(card, base)
+    with pytest.raises(UsageProblem, match="holds the task mini-triage, not mini-listops"):
+        Hand(same.model_copy(update={"task": "mini-listops"}), print).card()
+    (out / "task" / "card.json").write_text("{")
+    with pytest.raises(UsageProblem, match="a task card that cannot be read"):
+        Hand(same, print).card()
