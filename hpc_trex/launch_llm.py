@@ -86,6 +86,13 @@ def _served(llm: Mapping[str, Any], profile_name: str, model: str) -> LlmSetting
                 f"--llm-{name.replace('_', '-')} beside --llm-serve: the search's own server is asked",
                 hint="give one of them",
             )
+    for role in AGENTS:
+        own = llm.get(role) or {}
+        if "model" in own and "base_url" not in own:
+            raise UsageProblem(
+                f"--llm-{role}-model {own['model']} beside --llm-serve: the search's own server has one model",
+                hint=f"--llm-{role}-base-url of the server that has it, or without --llm-{role}-model",
+            )
     profile = load_profile(profile_name)
     profile = profile.model_copy(update={"serve": serving_of(profile)})
     check_limits(profile, ("serve",))

@@ -50,6 +50,8 @@ def command(
     """
     from pathlib import Path
 
+    from pydantic import ValidationError
+
     from hpc_trex.doctor.check import worst
     from hpc_trex.doctor.examine import examine
     from hpc_trex.layout import home
@@ -59,7 +61,12 @@ def command(
     given = given_llm(more)
     if given and "model" not in given:
         raise click.UsageError(f"--llm-{next(iter(given)).replace('_', '-')} needs --llm-model")
-    llm = LlmSettings.model_validate(given) if given else None
+    try:
+        llm = LlmSettings.model_validate(given) if given else None
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "-".join(str(part) for part in first["loc"]).replace("_", "-")
+        raise click.UsageError(f"--llm-{name}: {first['msg']}") from error
     chosen = load_profile(profile)
     folder = Path(directory).expanduser().absolute() if directory else home()
     checks = examine(chosen, folder, job=not no_job, wait=wait, llm=llm, say=(lambda _: None) if json else say)

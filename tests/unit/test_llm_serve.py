@@ -61,6 +61,7 @@ def test_the_section_serve_says_it_otherwise_and_a_name_may_be_given(tmp_path, m
     [
         ("", {"base_url": "http://127.0.0.1:1/v1"}, "--llm-base-url beside --llm-serve"),
         ("", {"key_file": "k"}, "--llm-key-file beside --llm-serve"),
+        ("", {"reviewer": {"model": "strict"}}, "--llm-reviewer-model strict beside --llm-serve"),
         ("[serve]\nnodes = 2\n", {}, "stands on one node"),
         ("max_minutes = 60\n", {}, "serve.minutes = 90"),
     ],

@@ -131,6 +131,7 @@ def test_the_command_prints_the_lines_among_the_others(tmp_path, monkeypatch):
         monkeypatch.setenv("OPENAI_API_KEY", "wrong")
         assert "failure  LLM key" in trex("doctor", "--llm-base-url", server.url, "--llm-model", "tiny", code=8).stdout
     assert "needs --llm-model" in trex("doctor", "--llm-base-url", "http://127.0.0.1:9/v1", code=2).stderr
+    assert "--llm-model: " in trex("doctor", "--llm-model", "", code=2).stderr
 
 
 def test_each_endpoint_of_an_agent_has_lines_of_its_own_and_equal_ones_are_asked_once(monkeypatch):
