@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -12,11 +13,15 @@ from hpc_trex.agents.distance import NEAR, distance
 from hpc_trex.agents.moves import Playbook
 from hpc_trex.agents.protocol import TreeView
 from hpc_trex.agents.tree_facts import drafts
+from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.render import Renderer
 from hpc_trex.memory.fit import misfit
-from hpc_trex.models import DataRecipe, Profile, RoundPlan, TrainConfig
+from hpc_trex.models import DataRecipe, Profile, Prompt, RoundPlan, TrainConfig
 from hpc_trex.models.operators import (
+    Convert,
     FilterLength,
     FilterLoss,
+    FilterRegex,
     FilterSimilar,
     Format,
     Load,
@@ -42,6 +47,7 @@ def review(plan: RoundPlan, view: TreeView) -> list[str]:
     return [
         *_sources(plan, view),
         *_steps(plan.data),
+        *_texts(plan.data),
         *_code(plan.data, view.config.profile),
         *_rows(plan.data, view.source_rows),
         *_trials(plan, view),
@@ -79,7 +85,7 @@ def _sources(plan: RoundPlan, view: TreeView) -> Iterator[str]:
         yield f"load: source {name!r} is loaded more than once; use mix with repeat to weigh it"
     for step in plan.data.steps:
         if isinstance(step, Mix):
-            for name in sorted(set(step.weights) - set(names)):
+            for name in sorted({*step.weights, *(step.caps or {})} - set(names)):
                 yield f"mix: source {name!r} is not loaded by this recipe; loaded: {', '.join(names)}"
         if isinstance(step, FilterSimilar) and step.reference not in known:
             yield f"filter_similar: unknown reference {step.reference!r}; {valid}"
@@ -106,6 +112,20 @@ def _steps(data: DataRecipe) -> Iterator[str]:
             yield f"{name}: at most one such step; found {len(places)}"
         if places and any(not isinstance(step, Split | Order | Format) for step in steps[places[0] :]):
             yield f"{name} comes after all steps that choose rows"
+
+
+def _texts(data: DataRecipe) -> Iterator[str]:
+    """Patterns and templates: such as can be read, so that none fails in a job first."""
+    for step in data.steps:
+        try:
+            if isinstance(step, FilterRegex):
+                re.compile(step.pattern)
+            elif isinstance(step, Convert):
+                Renderer(Prompt(prompt=step.prompt, answer=step.answer), "convert")
+        except (re.error, OverflowError, RecursionError) as error:
+            yield f"filter_regex: bad pattern: {error}"
+        except UsageProblem as error:
+            yield error.message
 
 
 def _code(data: DataRecipe, profile: Profile) -> Iterator[str]:

@@ -31,8 +31,10 @@ def command(folder: Path, examples: int, seed: int, json: bool) -> None:
     if json:
         emit_json(seen)
         return
+    from hpc_trex.models.base import one_line
+
     for line in _lines(seen):
-        emit(line)
+        emit(one_line(line))  # names, origins, patterns: words of other people and of models
 
 
 def _lines(seen: dict[str, Any]) -> list[str]:

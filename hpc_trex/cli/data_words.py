@@ -22,13 +22,17 @@ def need_datasets() -> None:
 
 
 def cut(text: str, width: int = WIDTH) -> str:
-    """Return a text in one line, quoted, cut to a width."""
+    """Return a text in one line, quoted, cut to a width; it cannot steer a terminal."""
+    from hpc_trex.models.base import one_line
+
     short = text if len(text) <= width else text[: width - 1] + "…"
-    return json.dumps(short, ensure_ascii=False)
+    return one_line(json.dumps(short, ensure_ascii=False))
 
 
 def step_line(entry: dict[str, Any], steps: int) -> str:
     """Return what a step did: rows in and kept, then each reason to drop with examples."""
+    from hpc_trex.models.base import one_line
+
     name = entry["op"] if entry["step"] <= steps else f"{entry['op']} (always)"
     known = "  (known: not run again)" if entry["cached"] else ""
     lost = sum(drop["rows"] for drop in entry["dropped"])
@@ -36,9 +40,9 @@ def step_line(entry: dict[str, Any], steps: int) -> str:
         f"{entry['step']:>3}  {name:<24} {entry['rows_in']:>9} in {entry['rows_out']:>9} kept {lost:>9} dropped{known}"
     ]
     for drop in entry["dropped"]:
-        lines.append(f"     {drop['rows']:>9}  {drop['reason']}")
+        lines.append(one_line(f"     {drop['rows']:>9}  {drop['reason']}"))
         lines += [
-            f"                {row['row_id']}  {cut(row['prompt'])} -> {cut(row['answer'], 40)}"
+            f"                {one_line(row['row_id'])}  {cut(row['prompt'])} -> {cut(row['answer'], 40)}"
             for row in drop["examples"]
         ]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,13 +19,15 @@ from hpc_trex.data import words
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.operators.base import Outcome, dropped, picked, texts
 from hpc_trex.ftbench.ngrams import NGRAM
-from hpc_trex.ftbench.rows import item_hash
+from hpc_trex.ftbench.rows import Row, item_hash
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _GRAM = re.compile(rf"n{NGRAM}:([0-9a-f]{{16}})")
+_PART = re.compile(r"(#\d+)+$")
+"""What a python step adds to the id of the row that it makes several of."""
 _FILTER_BITS = 24
 
 
@@ -61,15 +63,25 @@ def read_block(files: Iterable[Path]) -> Block:
     return Block(frozenset(items), np.unique(np.array(grams, dtype=np.uint64)))
 
 
-def outside(data: Dataset, block: Block) -> Outcome:
-    """Return the rows of which neither the prompt nor a telling n-gram is blocked."""
+def blocked_ids(rows: Iterable[Row], block: Block) -> frozenset[str]:
+    """Return the ids of the rows whose prompt is blocked."""
+    return frozenset(row.row_id for row in rows if item_hash(row.prompt) in block.items)
+
+
+def outside(data: Dataset, block: Block, origins: Collection[str] = ()) -> Outcome:
+    """Return the rows of which neither the prompt nor a telling n-gram is blocked, and that were made of no row of ``origins``."""
     whole = np.fromiter((item_hash(prompt) in block.items for (prompt,) in texts(data, "prompt")), dtype=bool)
-    part = _overlapping(data, block.grams) & ~whole
+    made = np.zeros(len(data), dtype=bool)
+    if origins:
+        ids = (_PART.sub("", name) for (name,) in texts(data, "row_id"))
+        made = np.fromiter((name in origins for name in ids), dtype=bool) & ~whole
+    part = _overlapping(data, block.grams) & ~whole & ~made
     drops = [
         dropped(data, np.flatnonzero(whole), "the prompt stands in dev or test"),
+        dropped(data, np.flatnonzero(made), "made of a row whose prompt stands in dev or test"),
         dropped(data, np.flatnonzero(part), f"{NGRAM} words in a row stand in dev or test"),
     ]
-    return picked(data, np.flatnonzero(~whole & ~part), drops)
+    return picked(data, np.flatnonzero(~whole & ~made & ~part), drops)
 
 
 def _overlapping(data: Dataset, grams: words.U64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -126,10 +126,8 @@ def _own_card(own: dict[str, Any], path: Path) -> tuple[LoadedCard, bool]:
     if ("dev" in own) != ("test" in own):
         raise UsageProblem(f"{path}: dev and test go together", hint="give both, or neither")
     guarded = "dev" in own
-    sources = own["sources"]
     if not guarded:  # a card has both; they are not read
-        stand_in = next(iter(sources.values()), None) if isinstance(sources, dict) else None
-        own = {**own, "dev": stand_in, "test": stand_in}
+        own = {**own, "dev": {"path": "none"}, "test": {"path": "none"}}
     card = validated(TaskCard, {"name": "recipe", **own}, str(path))
     for name in card.sources:
         if not name.replace("-", "").replace("_", "").isalnum():
@@ -182,7 +180,10 @@ def _work(out: Path | None) -> Iterator[Path]:
             yield Path(folder)
         return
     work = out.absolute().with_name(f".{out.name}-work-{secrets.token_hex(4)}")
-    work.mkdir(parents=True)
+    try:
+        work.mkdir(parents=True)
+    except (FileNotFoundError, NotADirectoryError, FileExistsError) as error:
+        raise UsageProblem(f"no folder can be made at {out}: {error.strerror}", hint="name another --out") from None
     try:
         yield work
     finally:

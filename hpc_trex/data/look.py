@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from hpc_trex.data.steps import Seen
 
 MARKS = {"min": 0.0, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-LONGEST = 300
-"""Characters of an example's text that are shown."""
+KEYS = {"rows": int, "holdout_rows": int, "format": str, "rows_by_source": dict, "sources": dict, "steps": list, "licence": str, "sha256": str}  # fmt: skip
+"""Of a manifest, what is shown."""
 
 
 def look(folder: Path, examples: int = 3, seed: int = 0) -> dict[str, Any]:
@@ -38,6 +38,14 @@ def look(folder: Path, examples: int = 3, seed: int = 0) -> dict[str, Any]:
         ) from None
     except ValueError as error:
         raise DataProblem(f"{folder / NAME} is no manifest: {error}", hint="prepare the set again") from None
+    wrong = [
+        key for key, kind in KEYS.items() if not (isinstance(manifest, dict) and isinstance(manifest.get(key), kind))
+    ]
+    if wrong:
+        raise DataProblem(
+            f"{folder / NAME} is no manifest of a prepared set: {', '.join(wrong)} missing or of another kind",
+            hint="name a folder that hpc-trex data run --out or a search's round wrote",
+        )
     try:
         data = load_from_disk(str(folder / "rows"))
         lengths = {name: _lengths(data, name) for name in ("prompt", "answer")}

@@ -19,7 +19,7 @@ from hpc_trex.data.manifest import Finished, read_manifest, write_set
 from hpc_trex.files import DISK_ERRORS, disk_problem
 from hpc_trex.ftbench.rows import Row
 from hpc_trex.models import Heartbeat, JobSpec, TaskCard
-from hpc_trex.models.operators import Format
+from hpc_trex.models.operators import Convert, Format, Load, Python
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -99,17 +99,31 @@ def _card(spec: JobSpec) -> TaskCard:
 
 def _decontaminated(state: State, spec: JobSpec, watch: Watch | None) -> State:
     """Drop what is evaluated on, from the rows and from the held-out part. Not a step: no recipe can leave it out."""
-    from hpc_trex.data.block import outside, read_block
+    from hpc_trex.data.block import blocked_ids, outside, read_block
     from hpc_trex.data.steps import Seen, noted
 
     block = read_block([Path(path) for path in spec.block_rows])
-    outcome = outside(state.data, block)
+    origins = blocked_ids(_rewritten(spec), block)
+    outcome = outside(state.data, block, origins)
     after = noted(state, outcome, len(state.steps) + 1, "decontaminate", block.counts(), None)
     if watch is not None:
         watch(Seen(after.steps[-1], state.data, outcome, False))
     if state.holdout is None:
         return after
-    return after._replace(holdout=outside(state.holdout, block).data)
+    return after._replace(holdout=outside(state.holdout, block, origins).data)
+
+
+def _rewritten(spec: JobSpec) -> Iterator[Row]:
+    """Yield the rows as their sources have them, where the recipe writes texts anew: a prefix hides no prompt of the test."""
+    from hpc_trex.data.operators.base import Context, source_rows
+
+    steps = spec.data.steps if spec.data else ()
+    if any(isinstance(step, Convert | Python) for step in steps):
+        context = Context(
+            {name: Path(path) for name, path in spec.sources.items()}, spec.base, 0, "", "", lambda _: None
+        )
+        for name in dict.fromkeys(step.source for step in steps if isinstance(step, Load)):
+            yield from source_rows(context, name)
 
 
 def _formatted(state: State, spec: JobSpec, style: str, system: str, scratch: Path) -> State:

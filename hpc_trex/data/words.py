@@ -99,7 +99,9 @@ def batches(data: Dataset, *names: str) -> Iterator[list[Any]]:
     """Yield the named columns of a data set as Arrow arrays of strings, :data:`BATCH` rows a time."""
     import pyarrow as pa
 
-    for table in data.select_columns(list(names)).with_format("arrow").iter(batch_size=BATCH):
+    from hpc_trex.data.operators.base import tables
+
+    for table in tables(data, BATCH, *names):
         columns = []
         for name in names:
             array = table[name].combine_chunks()

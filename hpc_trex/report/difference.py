@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
 from hpc_trex.models import DataRecipe, NodeView, TrainConfig, TrialPlan
+from hpc_trex.models.base import one_line
 from hpc_trex.models.operators import Python, Step
 
 #: Shown even where they have their default value, when there is nothing to compare with.
@@ -65,8 +66,8 @@ def _describe_code(step: Python) -> str:
 
 
 def describe_recipe(recipe: DataRecipe) -> list[str]:
-    """Return a recipe as one line a step, in normal form."""
-    return [describe_step(step) for step in recipe.resolved().steps]
+    """Return a recipe as one line a step, in normal form; patterns and templates of agents cannot steer a terminal."""
+    return [one_line(describe_step(step)) for step in recipe.resolved().steps]
 
 
 def describe_train(train: TrainConfig) -> dict[str, str]:

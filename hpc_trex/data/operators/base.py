@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +23,8 @@ Places = Any
 #: Rows a time where columns are read.
 BATCH = 10_000
 
+#: Characters a time, where rows are long: 256 MiB at most.
+BATCH_SIGNS = 64 * 2**20
 #: Row ids that the manifest shows of each kind of dropped row.
 EXAMPLES = 5
 COLUMNS = Row._fields
@@ -83,8 +84,23 @@ def column(data: Dataset, name: str) -> list[str]:
 
 def columns(data: Dataset, *names: str) -> Iterator[Iterator[tuple[str, ...]]]:
     """Yield the named columns batch by batch, each batch as tuples: a set larger than memory passes."""
-    for table in data.select_columns(list(names)).with_format("arrow").iter(batch_size=BATCH):
+    for table in tables(data, BATCH, *names):
         yield zip(*(table[name].to_pylist() for name in names), strict=True)
+
+
+def tables(data: Dataset, rows: int, *names: str) -> Iterator[Any]:
+    """Yield the named columns as Arrow tables of so many rows, of fewer where these are long."""
+    for table in data.select_columns(list(names)).with_format("arrow").iter(batch_size=rows):
+        yield from _halved(table)
+
+
+def _halved(table: Any) -> Iterator[Any]:
+    if len(table) < 2 or table.nbytes <= 4 * BATCH_SIGNS:
+        yield table
+        return
+    half = len(table) // 2
+    yield from _halved(table.slice(0, half))
+    yield from _halved(table.slice(half))
 
 
 def texts(data: Dataset, *names: str) -> Iterator[tuple[str, ...]]:
@@ -145,8 +161,16 @@ def from_rows(rows: Iterable[Row], scratch: Path | None = None) -> Dataset:
 
 
 def _batched(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    rest = iter(rows)
-    while part := list(islice(rest, BATCH)):
+    """Cut rows into parts; an Arrow column of text holds no more than 2 GiB in one of them."""
+    part: list[Row] = []
+    signs = 0
+    for row in rows:
+        part.append(row)
+        signs += len(row.prompt) + len(row.answer)
+        if len(part) >= BATCH or signs >= BATCH_SIGNS:
+            yield part
+            part, signs = [], 0
+    if part:
         yield part
 
 

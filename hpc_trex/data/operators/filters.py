@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.operators.base import Context, Outcome, column, kept, texts
 from hpc_trex.ftbench.rows import normalised
+from hpc_trex.models.base import one_line
 from hpc_trex.models.operators import FilterConflicts, FilterLength, FilterRegex
 
 if TYPE_CHECKING:
@@ -26,10 +27,11 @@ def filter_regex(step: FilterRegex, data: Dataset, context: Context) -> Outcome:
     """Keep or drop texts in which the pattern is found."""
     try:
         pattern = re.compile(step.pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise DataProblem(f"filter_regex: bad pattern {step.pattern!r}: {error}", hint="mend the pattern") from None
     keep = (bool(pattern.search(text)) == step.keep for (text,) in texts(data, step.column))
-    return kept(data, keep, f"{step.column} {'lacks' if step.keep else 'has'} the pattern {step.pattern}")
+    pattern_shown = one_line(step.pattern)  # of an agent: what drops are told by goes to terminals
+    return kept(data, keep, f"{step.column} {'lacks' if step.keep else 'has'} the pattern {pattern_shown}")
 
 
 def filter_conflicts(step: FilterConflicts, data: Dataset, context: Context) -> Outcome:  # noqa: ARG001

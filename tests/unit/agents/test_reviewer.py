@@ -14,9 +14,11 @@ from hpc_trex.agents.moves import load_playbook
 from hpc_trex.agents.reviewer import near_duplicates, review
 from hpc_trex.models import DataRecipe, Resources, RoundPlan, TrainConfig, TrialPlan
 from hpc_trex.models.operators import (
+    Convert,
     Dedup,
     FilterLength,
     FilterLoss,
+    FilterRegex,
     FilterSimilar,
     Format,
     Load,
@@ -46,6 +48,10 @@ def test_the_default_plan_is_accepted() -> None:
         (plan(Load(source="nosuch")), "unknown source 'nosuch'; valid: crowd, curated"),
         (plan(*BOTH, Load(source="crowd")), "loaded more than once"),
         (plan(BOTH[0], Mix(weights={"crowd": 1, "curated": 1})), "mix: source 'crowd' is not loaded"),
+        (plan(*BOTH, Mix(temperature=2.0, caps={"crwd": 5})), "mix: source 'crwd' is not loaded"),
+        (plan(*BOTH, FilterRegex(pattern="(")), "filter_regex: bad pattern: missing )"),
+        (plan(*BOTH, FilterRegex(pattern="a{99999999999}")), "filter_regex: bad pattern: the repetition"),
+        (plan(*BOTH, Convert(prompt="{{ prompt")), "convert: prompt.prompt: line 1 of the template"),
         (plan(*BOTH, FilterSimilar(reference="nosuch")), "unknown reference 'nosuch'"),
         (plan(BOTH[1], FilterSimilar(reference="curated")), "'curated' is not loaded by this recipe"),
         (plan(BOTH[0], Dedup(), BOTH[1]), "load steps come before all others"),

@@ -141,6 +141,40 @@ def test_a_recipe_that_cannot_run_says_which_step(
         assert words in result.stderr
 
 
+def test_words_of_rows_and_recipes_cannot_steer_the_terminal(trex: Trex, folder: Path) -> None:
+    row = {"prompt": "q \x1b]0;a\x07 \x9b31m", "answer": "yes"}
+    (folder / "a.jsonl").write_text((json.dumps(row) + "\n") * 3 + json.dumps({"prompt": "q", "answer": "n"}) + "\n")
+    pattern = {"op": "filter_regex", "pattern": "\x1b]0;b\x07|\x9b", "keep": False}
+    path = folder / "recipe.json"
+    path.write_text(json.dumps({"sources": {"a": {"path": "a.jsonl"}}, "steps": [*STEPS[:2], pattern]}))
+    for words in (["run", path, "--out", "kept"], ["run", path, "--dry-run"], ["show", "kept"]):
+        result = trex("data", *words)
+        assert result.exit_code == 0, result.output
+        assert not set("\x1b\x07\x9b") & set(result.stdout), words
+
+
+@pytest.mark.parametrize("manifest", ["{}", "[]", '{"rows": "3"}'])
+def test_a_manifest_of_another_program_is_told(trex: Trex, folder: Path, manifest: str) -> None:
+    trex("data", "run", _recipe(folder), "--out", "kept")
+    (folder / "kept" / "manifest.json").write_text(manifest)
+    result = trex("data", "show", "kept")
+    assert result.exit_code == 1
+    assert "is no manifest of a prepared set" in result.stderr
+
+
+def test_a_place_where_no_folder_can_be_made_is_told(trex: Trex, folder: Path) -> None:
+    result = trex("data", "run", _recipe(folder), "--out", "a.jsonl/kept")
+    assert result.exit_code == 2
+    assert "no folder can be made at a.jsonl/kept" in result.stderr
+
+
+def test_a_recipe_whose_source_is_wrong_is_told_of_that_source_only(trex: Trex, folder: Path) -> None:
+    result = trex("data", "run", _recipe(folder, sources={"a": {"pth": "a.jsonl"}}))
+    assert result.exit_code == 2
+    assert "pth" in result.stderr
+    assert "; dev" not in result.stderr
+
+
 def test_code_in_a_recipe_runs_in_the_sandbox(trex: Trex, folder: Path) -> None:
     code = f"import os\ndef transform(row):\n    return {{**row, 'answer': str(os.path.exists({str(folder)!r}))}}\n"
     told = read_json(

@@ -6,12 +6,16 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hpc_trex.data import words
 from hpc_trex.data.errors import DataProblem
+from hpc_trex.data.operators import base
 from hpc_trex.data.prepare import prepare
+from hpc_trex.ftbench.rows import Row
 from hpc_trex.models import FailureClass, Heartbeat
 from tests.unit.data.recipes import Bench, prepared
 
@@ -142,6 +146,32 @@ def test_rows_that_are_evaluated_on_are_dropped_whatever_the_recipe_says(bench: 
     steps = manifest["steps"]
     assert isinstance(steps, list)
     assert steps[-1]["op"] == "decontaminate"
+
+
+def test_writing_a_row_anew_hides_no_prompt_of_the_test(bench: Bench) -> None:
+    """A short prompt is matched whole: one with a word before it is another text, of the same row."""
+    bench.block(["question 3"])
+    convert = {"op": "convert", "prompt": "Q: {{ prompt }}"}
+    spec = bench.spec([*LOAD, convert, {"op": "split", "holdout_fraction": 0.4}])
+    manifest = prepare(spec, _quiet)
+    left = {row.row_id for row in (*prepared(spec), *prepared(spec, "holdout"))}
+    assert len(left) == 59
+    assert "a:4" not in left
+    assert manifest["steps"][-1]["op"] == "decontaminate"  # type: ignore[index]
+
+
+def test_rows_too_long_for_one_arrow_column_go_in_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(base, "BATCH_SIGNS", 100)
+    rows = [Row(f"a:{n}", f"words of row {n} " * (n % 9), "y", "a") for n in range(60)]
+    data = base.from_rows(rows, tmp_path)
+    assert data.data.num_rows == 60
+    assert [Row(*row) for row in base.texts(data, *Row._fields)] == rows
+    parts = list(words.batches(data, "prompt"))
+    assert len(parts) > 10
+    assert [text for (part,) in parts for text in part.to_pylist()] == [row.prompt for row in rows]
+    split = words.Splitter()
+    counts = [count for (part,) in parts for count in np.diff(split(part).offsets).tolist()]
+    assert counts == [4 * (n % 9) for n in range(60)]
 
 
 def test_a_block_list_that_cannot_be_read_stops_the_job(bench: Bench) -> None:

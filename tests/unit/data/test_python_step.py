@@ -132,6 +132,13 @@ def test_code_cannot_bring_in_what_is_evaluated_on(bench: Bench) -> None:
     assert manifest["dropped"] == {"3 decontaminate": 8}
 
 
+def test_rows_made_of_one_that_is_evaluated_on_go_with_it(bench: Bench) -> None:
+    first = rows(spec(bench, "def transform(row): return row"))[0]
+    bench.block([first.prompt])
+    job = spec(bench, "def transform(row): return [{**row, 'prompt': 'so: ' + row['prompt']}] * 2")
+    assert {row.row_id.split("#")[0] for row in rows(job)} == {f"a:{n}" for n in range(1, 9)} - {first.row_id}
+
+
 def test_code_does_not_see_the_files_of_the_search(bench: Bench) -> None:
     code = f"import os\ndef transform(row):\n    return {{**row, 'answer': str(os.path.exists({str(bench.root)!r}))}}"
     assert {row.answer for row in rows(spec(bench, code))} == {" False"}
