@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -51,25 +52,32 @@ def test_the_installed_wheel_finds_every_site_file(installed, tmp_path):
         assert shipped == packed
 
 
-def test_the_login_node_needs_no_torch(installed, tmp_path):
-    """The core commands run where torch and its kind cannot be imported at all."""
-    heavy = [
-        "torch",
-        "transformers",
-        "datasets",
-        "accelerate",
-        "peft",
-        "lm_eval",
+#: What only jobs have (the extra `train`): a login node may hold the plain installation.
+OF_JOBS = (
+    *("torch", "transformers", "datasets", "accelerate", "peft", "lm_eval"),
+    *(
         "pandas",
         "numpy",
+        "pyarrow",
         "scipy",
         "sklearn",
-    ]
-    code = (
-        "import sys\n"
-        f"for name in {heavy}: sys.modules[name] = None\n"
-        "from hpc_trex.cli.main import main\n"
-        "sys.argv = ['hpc-trex', 'launch', '--dry-run']\n"
-        "main()\n"
-    )
-    assert "at worst" in run(installed, tmp_path, "-c", code)
+        "xxhash",
+        "safetensors",
+        "rouge_score",
+        "sacrebleu",
+        "py3langid",
+    ),
+)
+
+
+def test_a_whole_search_is_led_from_a_node_without_the_libraries_of_jobs(installed, tmp_path, base_model, own_card):
+    """The controller runs to the end where none of them can be imported at all; its jobs have them."""
+    code = f"import sys\nfor name in {OF_JOBS}: sys.modules[name] = None\nfrom hpc_trex.cli.main import main\nmain()\n"
+    words = ["launch", "--task", str(own_card), "--name", "plain", "--max-nodes", "1", "--trials", "1", "--yes"]
+    shown = run(installed, tmp_path, "-c", code, *words)
+    assert "at worst" in shown
+    assert "done" in shown.strip().splitlines()[-1] or "report" in shown, shown
+    status = json.loads(run(installed, tmp_path, "-c", code, "status", "plain", "--json"))
+    assert status["state"] == "done"
+    assert status["chosen"]["test"] is not None
+    assert "Bad cases" in run(installed, tmp_path, "-c", code, "show", "1", "plain")
