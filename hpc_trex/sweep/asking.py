@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from hpc_trex.agents.llm.endpoint import on_loopback
 from hpc_trex.agents.llm.keys import read_key, require_keys
 from hpc_trex.errors import CredentialsMissing, UsageProblem
 from hpc_trex.launch_llm import endpoint_words, llm_settings
 from hpc_trex.models import LlmSettings, Profile
-from hpc_trex.models.llm import AGENTS, RESEARCHER
+from hpc_trex.models.llm import AGENTS, RESEARCHER, AgentEndpoint
+from hpc_trex.suggest import did_you_mean
 from hpc_trex.sweep.records import SweepConfig, SweepRequest
 
 ASKS = "llm"
+#: Keys of ``[llm]`` that are spelled as their options, not as their fields.
+OTHERWISE = {"tokens": "tokens_cap", "money": "money_cap"}
+TABLE = "docs/sweeps.md shows the table [llm]"
+
+
+def llm_table(file: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the table ``[llm]`` of a sweep's file as fields of :class:`LlmSettings`: its keys are those of ``hpc-trex.toml``
+    (``base-url``, ``tokens``), or the fields themselves.
+
+    Raises :class:`UsageProblem` for a key that is none.
+    """
+    fields = set(LlmSettings.model_fields) - {"served"}
+    found: dict[str, Any] = {}
+    for raw, value in _plain(file, where, "llm").items():
+        key = OTHERWISE.get(raw, raw)
+        if key not in fields:
+            raise UsageProblem(f"{where}: unknown key llm.{raw}{did_you_mean(raw, fields)}", hint=TABLE)
+        if key in AGENTS:
+            value = _plain(value, where, f"llm.{key}")  # noqa: PLW2901
+            for name in value:
+                if name not in AgentEndpoint.model_fields:
+                    known = AgentEndpoint.model_fields
+                    raise UsageProblem(f"{where}: unknown key llm.{key}.{name}{did_you_mean(name, known)}", hint=TABLE)
+        found[key] = value
+    return found
+
+
+def _plain(table: Any, where: str, name: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise UsageProblem(f"{where}: {name} is a table, not {table!r}", hint=f"[{name}], then: model = ...")
+    return {key.replace("-", "_"): value for key, value in table.items()}
 
 
 def llm_of(request: SweepRequest, profile: Profile) -> LlmSettings | None:

@@ -23,7 +23,7 @@ from hpc_trex.models import Profile, Resources, SearchConfig
 from hpc_trex.models.search import WITH_PARTS
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
 from hpc_trex.suggest import nearest
-from hpc_trex.sweep.asking import asks_lines, llm_of
+from hpc_trex.sweep.asking import asks_lines, llm_of, llm_table
 from hpc_trex.sweep.folder import knowledge_file, new_sweep_name, write_config
 from hpc_trex.sweep.knowing import Known, knowledge_lines, known_of
 from hpc_trex.sweep.records import NOTHING, FrozenModel, FrozenTask, SweepConfig, SweepRequest
@@ -57,8 +57,8 @@ def read_request(file: Path | None, given: dict[str, Any]) -> SweepRequest:
             raw = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise UsageProblem(f"{file}: not a valid TOML file: {error}", hint="docs/sweeps.md shows one") from error
-    if isinstance(raw.get("llm"), dict) and "llm" in given:
-        given = {**given, "llm": _over(raw["llm"], given["llm"])}
+    if "llm" in raw:
+        given = {**given, "llm": _over(llm_table(raw["llm"], where), given.get("llm", {}))}
     try:
         return SweepRequest.model_validate(raw | given)
     except ValidationError as error:

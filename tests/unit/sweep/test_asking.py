@@ -46,6 +46,36 @@ def test_a_server_of_the_site_with_a_key_in_a_file_is_taken(key_file):
     assert (settings.model, settings.base_url, settings.key_file) == ("ours", INSIDE, str(key_file))
 
 
+def test_the_table_of_a_file_is_spelled_as_in_the_configuration_or_as_its_fields(tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text(
+        'researchers = ["llm"]\n[llm]\nmodel = "x"\nbase-url = "http://127.0.0.1:9/v1"\ntokens = 300\n'
+        '[llm.executor]\nbase-url = "http://127.0.0.1:8/v1"\nkey_variable = "B_KEY"\n'
+    )
+    found = read_request(file, {"llm": {"model": "typed", "executor": {"model": "small"}}}).llm
+    executor = {"base_url": "http://127.0.0.1:8/v1", "key_variable": "B_KEY", "model": "small"}
+    assert found == {"model": "typed", "base_url": "http://127.0.0.1:9/v1", "tokens_cap": 300, "executor": executor}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('llm = "x"', "llm is a table, not 'x'"),
+        ('[llm]\nexecutor = "small"', r"llm\.executor is a table, not 'small'"),
+        ('[llm]\nmodle = "x"', r"unknown key llm\.modle; did you mean model"),
+        ('[llm.reviewer]\nbase-ulr = "x"', r"unknown key llm\.reviewer\.base_ulr; did you mean base_url"),
+        ('[llm.served]\nmodel = "x"', r"unknown key llm\.served"),
+    ],
+)
+@pytest.mark.parametrize("typed", [{}, {"llm": {"model": "y"}}])
+def test_a_table_that_is_none_is_refused_by_the_name_of_its_key(tmp_path, text, words, typed):
+    file = tmp_path / "sweep.toml"
+    file.write_text(text)
+    with pytest.raises(UsageProblem, match=words) as caught:
+        read_request(file, typed)
+    assert str(file) in caught.value.message
+
+
 def test_where_nodes_reach_the_internet_the_default_server_is_taken(key_file):
     profile = CLUSTER.model_copy(update={"network": "compute"})
     assert llm_of(request(model="x", key_file=str(key_file)), profile) is not None
