@@ -17,6 +17,7 @@ import secrets
 import shutil
 import time
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +26,7 @@ from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.operators.base import Drop, Outcome, source_file
 from hpc_trex.files import folder_digest, sync_tree
 from hpc_trex.models import Record, digest
-from hpc_trex.models.operators import FilterSimilar, Load, Python
+from hpc_trex.models.operators import Convert, FilterLanguage, FilterSimilar, Load, Python
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -144,12 +145,28 @@ def step_key(before: str, step: Record, context: Context, *, seeded: bool, judge
         parts["reference"] = _file_digest(source_file(context, step.reference))
     if isinstance(step, Python):
         parts["sandbox"] = _code_digest(("sandbox",))
+    for package in _packages(step, judged=judged):
+        parts[package] = metadata.version(package)
     if seeded:
         parts["seed"] = str(context.seed)
     if judged:
         model = folder_digest(Path(context.base.path))
         parts["model"] = [model, context.style, context.system, _code_digest(("training",))]
     return digest(parts)
+
+
+def _packages(step: Record, *, judged: bool) -> tuple[str, ...]:
+    """Return the libraries on whose version hangs what a step makes."""
+    if judged:
+        return ("torch", "transformers", "tokenizers")
+    match step:
+        case FilterLanguage():
+            return ("py3langid",)
+        case FilterSimilar():
+            return ("scikit-learn",)
+        case Convert():
+            return ("jinja2",)
+    return ()
 
 
 def joined_key(before: str, own: str) -> str:

@@ -119,6 +119,17 @@ def test_another_code_is_another_step(bench: Bench, ran: list[str], monkeypatch:
     assert len(ran) == len(RECIPE)
 
 
+def test_another_version_of_the_library_is_another_step(
+    bench: Bench, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = [RECIPE[0], {"op": "convert", "prompt": "Q: {{ prompt }}"}, {"op": "dedup"}]
+    prepare(bench.spec(recipe), _quiet)
+    ran.clear()
+    monkeypatch.setattr("hpc_trex.data.cache.metadata.version", lambda package: "99")
+    prepare(bench.spec(recipe), _quiet)
+    assert ran == ["convert", "dedup"]
+
+
 def test_zero_gigabytes_is_no_cache_and_words_are_refused(
     bench: Bench, ran: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
