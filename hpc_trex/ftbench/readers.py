@@ -49,7 +49,9 @@ def data_files(path: Path) -> list[Path]:
     """Return the file, or the data files below a folder by their names. Raises :class:`UsageProblem` where there is none."""
     if not path.is_dir():
         return [path]
-    found = sorted(one for one in path.rglob("*") if one.suffix in READERS and one.is_file())
+    # Hidden ones are what notebooks, editors and other systems leave: copies of rows, or no rows at all.
+    seen = (one for one in path.rglob("*") if not any(part[0] == "." for part in one.relative_to(path).parts))
+    found = sorted(one for one in seen if one.suffix in READERS and one.is_file())
     if not found:
         raise UsageProblem(
             f"{path}: no data file in this folder", hint=f"name files {', '.join(f'*{one}' for one in READERS)}"

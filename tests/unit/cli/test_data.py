@@ -175,6 +175,16 @@ def test_a_recipe_whose_source_is_wrong_is_told_of_that_source_only(trex: Trex, 
     assert "; dev" not in result.stderr
 
 
+def test_hidden_files_of_a_folder_are_no_rows(trex: Trex, folder: Path) -> None:
+    (folder / "set" / ".ipynb_checkpoints").mkdir(parents=True)
+    (folder / "set" / "a.jsonl").write_bytes((folder / "a.jsonl").read_bytes())
+    (folder / "set" / ".ipynb_checkpoints" / "a.jsonl").write_bytes((folder / "a.jsonl").read_bytes())
+    (folder / "set" / "._a.jsonl").write_bytes(b"\x00\x05\x16\x07\xff")
+    result = trex("data", "run", _recipe(folder, STEPS[:1], sources={"a": {"path": "set"}}))
+    assert result.exit_code == 0, result.output
+    assert "10 rows to train on" in result.stdout
+
+
 def test_code_in_a_recipe_runs_in_the_sandbox(trex: Trex, folder: Path) -> None:
     code = f"import os\ndef transform(row):\n    return {{**row, 'answer': str(os.path.exists({str(folder)!r}))}}\n"
     told = read_json(
