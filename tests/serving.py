@@ -62,7 +62,7 @@ def serving_search(
     wanted = {"name": "served", "directory": str(home / "served"), "max_nodes": 1, "trials": 1, "researcher": "llm"}
     plan = plan_launch(LaunchOptions.model_validate(wanted | {"llm_serve": (str(profile), str(model))} | options))
     assert plan.config.llm is not None
-    changes = {"max_tokens": 64, "context_tokens": 4000, "review": False} | (llm or {})
+    changes = {"max_tokens": 64, "context_tokens": 6000, "review": False} | (llm or {})
     config = plan.config.model_copy(
         update={
             "profile": noop_profile(scheduler=scheduler, parallel=2),
