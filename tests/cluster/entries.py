@@ -15,8 +15,9 @@ def act(spec_path: str) -> None:
     spec = Path(spec_path)
     rank = os.environ["SLURM_PROCID"]
     (spec.parent / f"env-{rank}.json").write_text(json.dumps(dict(os.environ)))
-    print("out", rank, flush=True)
-    print("err", rank, file=sys.stderr, flush=True)
+    # One write each: tasks of two nodes share the file, and print() of several parts writes them one by one when unbuffered.
+    os.write(sys.stdout.fileno(), f"out {rank}\n".encode())
+    os.write(sys.stderr.fileno(), f"err {rank}\n".encode())
     verb, argument = json.loads(spec.read_text())["do"]
     if verb == "sleep":
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
