@@ -22,6 +22,7 @@ from hpc_trex.models.job import (
     Score,
 )
 from hpc_trex.models.llm import LlmCall, LlmSettings, LlmUsage
+from hpc_trex.models.origin import Download, Source, Table
 from hpc_trex.models.plan import (
     MAX_TRIALS,
     DataRecipe,
@@ -56,7 +57,7 @@ from hpc_trex.models.states import (
     SearchState,
     TrialState,
 )
-from hpc_trex.models.task import LmEvalTarget, MetricSpec, Prompt, Reference, Source, TaskCard
+from hpc_trex.models.task import CAPABILITIES, LmEvalTarget, MetricSpec, Prompt, Reference, TaskCard
 from hpc_trex.models.views import (
     AttemptView,
     BestView,
@@ -70,6 +71,7 @@ from hpc_trex.models.views import (
 )
 
 __all__ = [
+    "CAPABILITIES",
     "FATES",
     "GATES",
     "LIVE",
@@ -84,6 +86,7 @@ __all__ = [
     "ControllerRun",
     "CostView",
     "DataRecipe",
+    "Download",
     "EvalSettings",
     "FailureClass",
     "Fate",
@@ -133,6 +136,7 @@ __all__ = [
     "StagedItem",
     "StagedKind",
     "StatusView",
+    "Table",
     "TaskCard",
     "TrainConfig",
     "TrialPlan",

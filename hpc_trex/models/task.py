@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from hpc_trex.models.base import Record
-from hpc_trex.models.shape import Shape
+from hpc_trex.models.origin import NAME, Download, Source, Table
 
-
-class Source(Record):
-    """Where rows come from: exactly one of ``path``, ``hub`` or ``generator``."""
-
-    path: str | None = None
-    """JSON lines, parquet, CSV or TSV file, or a folder of such; relative to the task card."""
-    hub: str | None = None
-    """Hugging Face data set id; needs ``revision`` (40 hex digits) and ``split``."""
-    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
-    split: str | None = None
-    generator: str | None = None
-    """Name of a built-in generator (``hpc_trex.ftbench.generators``)."""
-    part: str | None = None
-    """The generator's part, e.g. ``curated``, ``crowd``, ``dev``."""
-    rows: int | None = Field(default=None, ge=1)
-    """How many rows to generate, or the first rows to take."""
-    seed: int = 0
-    shape: Shape | None = None
-    """What its rows look like, where they have not the columns that the card's templates ask for."""
-    licence: str = ""
-    """Where it is another one than the card's."""
-    trusted: bool = False
-    """The rows are known to be on task and right, e.g. written by hand; a Researcher may take them as a reference."""
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Source:
-        given = [name for name in ("path", "hub", "generator") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"needs exactly one of path, hub, generator; has {', '.join(given) or 'none'}")
-        if self.hub and not (self.revision and self.split):
-            raise ValueError("hub needs revision (the 40-digit commit) and split")
-        if self.generator and not (self.part and self.rows):
-            raise ValueError("generator needs part and rows")
-        return self
+#: The ten broad capabilities by which the tasks of FT-Bench are told apart.
+CAPABILITIES = (
+    "base-ability",
+    "domain",
+    "in-context-learning",
+    "reasoning",
+    "multilingual",
+    "code",
+    "data-analysis",
+    "design-creativity",
+    "math-logic",
+    "complex-decisions",
+)
 
 
 class Prompt(Record):
@@ -140,6 +119,10 @@ class Reference(Record):
     name: str
     score: float
     source: str = ""
+    """Where it is published."""
+    role: Literal["base", "reference", "trex", ""] = ""
+    """``base``: of the untrained model; ``reference``: what G is measured against; ``trex``: of the paper's agent."""
+    model: str = ""
 
 
 class TaskCard(Record):
@@ -150,8 +133,15 @@ class TaskCard(Record):
     description: str = ""
     licence: str = "unknown"
     capabilities: tuple[str, ...] = ()
-    sources: dict[str, Source] = Field(min_length=1)
-    """The training sources by name."""
+    """What it exercises; the tasks of FT-Bench name some of :data:`CAPABILITIES`."""
+    training_allowed: bool = True
+    """False: the licence of the data forbids to train on them, and no source may take one of the tables."""
+    downloads: dict[Annotated[str, Field(pattern=NAME)], Download] = {}
+    """What ``hpc-trex ftbench fetch`` brings, by name."""
+    tables: dict[Annotated[str, Field(pattern=NAME)], Table] = {}
+    """What it builds of them, by name."""
+    sources: dict[str, Source] = {}
+    """The training sources by name; a card with downloads may have none, and a launch brings them (``--source``)."""
     dev: Source
     test: Source
     prompt: Prompt = Prompt()
@@ -159,3 +149,27 @@ class TaskCard(Record):
     references: tuple[Reference, ...] = ()
     default_train: dict[str, object] = {}
     """Fields of TrainConfig that suit this task's base model: the playbook's starting point."""
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> TaskCard:
+        if not self.sources and not self.downloads:
+            raise ValueError("sources: needs one at least; only a card with downloads may have none")
+        for name, table in self.tables.items():
+            if table.from_ and table.from_ not in self.downloads:
+                raise ValueError(f"tables.{name}.from: no download {table.from_!r}")
+            if table.of and (table.of not in self.tables or self.tables[table.of].of):
+                raise ValueError(f"tables.{name}.of: no table {table.of!r} that is read from a download")
+        named = {f"sources.{name}": source for name, source in self.sources.items()}
+        for key, source in {**named, "dev": self.dev, "test": self.test}.items():
+            if source.table is not None and source.table not in self.tables:
+                raise ValueError(f"{key}.table: no table {source.table!r}")
+        for key, source in named.items():
+            if source.table is None:
+                continue
+            if not self.training_allowed:
+                raise ValueError(f"{key}.table: training_allowed = false: its rows are not for training")
+            if source.table in (self.dev.table, self.test.table):
+                raise ValueError(f"{key}.table: {source.table} is measured on: its rows are not for training")
+        if self.dev.table is not None and self.dev.table == self.test.table:
+            raise ValueError(f"dev.table: {self.dev.table} is the test's")
+        return self
