@@ -95,14 +95,15 @@ def read_jsonl(path: Path) -> Iterator[RawRow]:
             for line, raw in enumerate(handle, start=1):
                 where = f"{path}:{line}"
                 # A byte order mark is what some spreadsheet programs put before the first line.
-                text = _decoded(raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw, where)
+                text = decoded(raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw, where)
                 if text.strip():
                     yield RawRow(line, where, _object(text, where))
     except OSError as error:
         raise UsageProblem(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
 
 
-def _decoded(raw: bytes, where: str) -> str:
+def decoded(raw: bytes, where: str) -> str:
+    """Return the text of a line or file. Raises :class:`UsageProblem` naming the byte that is no UTF-8."""
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -159,7 +160,7 @@ def read_csv(path: Path) -> Iterator[RawRow]:
     try:
         with path.open("rb") as handle:
             lines = (
-                _decoded(raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw, f"{path}:{line}")
+                decoded(raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw, f"{path}:{line}")
                 for line, raw in enumerate(handle, start=1)
             )
             table = csv.reader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from hpc_trex.models.base import OneLine, Record, canonical_json, digest
+from hpc_trex.models.built import BuiltDownload, BuiltTable, BuiltTask
 from hpc_trex.models.gate import GATES, GateName, GateView, PersonTime
 from hpc_trex.models.job import (
     EvalSettings,
@@ -81,6 +82,9 @@ __all__ = [
     "BestView",
     "Budget",
     "ClaimFinding",
+    "BuiltDownload",
+    "BuiltTable",
+    "BuiltTask",
     "Container",
     "ControllerChain",
     "ControllerRun",

@@ -81,7 +81,8 @@ class Download(Record):
             if not hexadecimal or not 7 <= len(self.revision) <= 40:
                 raise ValueError("revision is the data set's commit: 40 hex digits, or its first 7 or more")
             return self
-        if not self.url.startswith(("https://", "http://", "file://")) or self.id:
+        schemes = ("https://", "http://", "file://") if self.kind == "git" else ("https://", "http://")
+        if not self.url.startswith(schemes) or self.id:
             raise ValueError(f'kind = "{self.kind}" needs url, which begins with https://, and no id')
         if self.kind == "git" and (not hexadecimal or len(self.revision) != 40 or self.sha256):
             raise ValueError('kind = "git" needs revision, the commit of 40 hex digits, and no sha256')
