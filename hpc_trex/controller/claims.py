@@ -12,6 +12,7 @@ from hpc_trex.agents.claim_records import Records
 from hpc_trex.controller.claim_data import data_facts, read_dev
 from hpc_trex.controller.context import Work
 from hpc_trex.errors import EnvironmentProblem, UsageProblem
+from hpc_trex.evaluation.scorers import AGGREGATES, SCORERS
 from hpc_trex.files import folder_digest, read_record
 from hpc_trex.ftbench.frozen import eval_digest
 from hpc_trex.models import (
@@ -28,7 +29,7 @@ from hpc_trex.samples import EvaluatedRow, file_digest, read_samples
 
 #: Metrics that cost next to nothing to judge again, from the raw answer.
 JUDGED_AGAIN = ("exact_match", "accuracy", "macro_f1", "json_fields")
-#: Metrics that are the mean of the rows' scores.
+#: Metrics that are the mean of the rows' scores, beside the scorers without an aggregate.
 MEANS = ("exact_match", "accuracy", "accuracy_norm", "json_fields", "rouge1", "rouge2", "rougeL", "chrf", "lm_eval")
 
 
@@ -107,9 +108,11 @@ def scored(
     """Return the metric over the answers and which rows score otherwise when they are judged again; None where it cannot
     be told from the rows. ``again``: this version judges as the job did.
     """
+    if metric.average == "groups":
+        return None
     if again and metric.name in JUDGED_AGAIN and metric.mode == "generate":
         return _judged_again(samples, metric)
-    if metric.name in MEANS:
+    if metric.name in MEANS or (metric.name in SCORERS and metric.name not in AGGREGATES):
         return sum(row.score for row in samples) / len(samples), ()
     return None
 

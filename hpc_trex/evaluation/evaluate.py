@@ -6,37 +6,19 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hpc_trex.evaluation.choice import compile_choice, continuations
 from hpc_trex.evaluation.generation import check_room, hold_model
-from hpc_trex.evaluation.intervals import difference_interval, score_interval
 from hpc_trex.evaluation.lm_tasks import score_rows
-from hpc_trex.evaluation.metrics import FLAGS, AnswerSet, Judged, aggregate
+from hpc_trex.evaluation.metrics import Judged
+from hpc_trex.evaluation.scoring import Evaluation, brought_together, judge_rows, ordered_flags
 from hpc_trex.evaluation.tasks import Answered, EvalRow, compile_task, read_rows
 from hpc_trex.files import read_record
-from hpc_trex.ftbench.frozen import eval_digest
-from hpc_trex.models import EvalSettings, Heartbeat, JobSpec, Score, TaskCard
+from hpc_trex.models import Heartbeat, JobSpec, TaskCard
 from hpc_trex.samples import EvaluatedRow, write_samples
 
 Beat = Callable[[Heartbeat], None]
-
-
-class Evaluation(NamedTuple):
-    """The outcome of one model on one split."""
-
-    main: Score
-    extra: dict[str, float]
-    """The rate of each flag of :data:`FLAGS`, further metrics, and ``eval_seconds``."""
-    answers: AnswerSet
-    """Row by row, for a paired comparison."""
-    row_ids: list[str]
-    rules: str
-    """:func:`hpc_trex.ftbench.frozen.eval_digest` of the card and settings that were used."""
-
-    @property
-    def per_sample(self) -> list[float]:
-        return list(self.answers.scores)
 
 
 def evaluate(
@@ -77,21 +59,14 @@ def evaluate(
             answered = score_rows(held, card.metric.lm_eval, definition, rows, style)
         else:
             answered = _answers(held, card, rows, style)
-        samples = _samples(rows, answered, held, card, style)
+        flags = [ordered_flags(found) for found in _flags(rows, answered, held, card, style)]
     finally:
         if model is not None:
             model.train(was_training)
-    evaluation = _score(card, samples, [one.judged for one in answered], spec.evaluate)
-    write_samples(samples_path, samples)
+    evaluation = brought_together(card, spec.evaluate, rows, [one.judged for one in answered], flags)
+    write_samples(samples_path, map(_sample, rows, answered, flags))
     evaluation.extra["eval_seconds"] = time.monotonic() - began
     return evaluation
-
-
-def paired_difference(base: Evaluation, chosen: Evaluation, settings: EvalSettings) -> Score:
-    """Return ``chosen`` minus ``base`` with its paired bootstrap interval. Raises ``ValueError`` for other rows."""
-    if base.row_ids != chosen.row_ids:
-        raise ValueError("a paired difference needs the same rows in the same order")
-    return difference_interval(base.answers, chosen.answers, settings, higher_is_better=chosen.main.higher_is_better)
 
 
 def prompt_style(spec: JobSpec, tokenizer: Any) -> str:
@@ -135,23 +110,20 @@ def _answers(held: Any, card: TaskCard, rows: list[EvalRow], style: str) -> list
     from lm_eval.evaluator import evaluate as run
 
     judged: dict[int, Judged] = {}
-    if card.metric.mode == "choice":
-        task = compile_choice(card, rows, style, judged)
-    else:
-        task = compile_task(card, rows, judged)
+    choice = card.metric.mode == "choice"
+    task = compile_choice(card, rows, style, judged) if choice else compile_task(card, rows)
     result = run(held, {"tasks": {card.name: task}, "groups": {}}, bootstrap_iters=0, log_samples=True)
-    if card.metric.mode == "choice":
+    if choice:
         return [Answered(judged[index].answer, judged[index]) for index in range(len(rows))]
-    texts = {sample["doc_id"]: sample["filtered_resps"][0] for sample in result["samples"][card.name]}
-    return [Answered(texts[index], judged[index]) for index in range(len(rows))]
+    said = {sample["doc_id"]: sample["filtered_resps"][0] for sample in result["samples"][card.name]}
+    texts = [said[index] for index in range(len(rows))]
+    return [Answered(*pair) for pair in zip(texts, judge_rows(rows, texts, card.metric), strict=True)]
 
 
-def _samples(
-    rows: list[EvalRow], answered: list[Answered], held: Any, card: TaskCard, style: str
-) -> list[EvaluatedRow]:
-    """Return what ``samples.jsonl`` keeps: the answers with their flags, those of how the answer ended included."""
-    samples = []
-    for row, (text, judged) in zip(rows, answered, strict=True):
+def _flags(rows: list[EvalRow], answered: list[Answered], held: Any, card: TaskCard, style: str) -> list[set[str]]:
+    """Return what is to be said of each answer, how it came to its end included."""
+    flags = []
+    for row, (_, judged) in zip(rows, answered, strict=True):
         found = set(judged.flags)
         if card.metric.mode == "choice":
             # The last token of an option is predicted, never read.
@@ -162,26 +134,9 @@ def _samples(
                 found.add("truncated")
         if held.was_cut(row.text, room):
             found.add("prompt_cut")
-        flags = tuple(flag for flag in FLAGS if flag in found)
-        samples.append(EvaluatedRow(row.row_id, row.prompt, text, row.answer, judged.score, flags))
-    return samples
+        flags.append(found)
+    return flags
 
 
-def _score(card: TaskCard, samples: list[EvaluatedRow], judgements: list[Judged], settings: EvalSettings) -> Evaluation:
-    """Bring the judged answers together: the main score, the rate of each flag, further metrics."""
-    spec = card.metric
-    answers = AnswerSet(
-        metric=spec.shown,
-        labels=spec.labels,
-        scores=[judged.score for judged in judgements],
-        references=[judged.wanted for judged in judgements],
-        predictions=[judged.answer for judged in judgements],
-        counts=[judged.counts for judged in judgements],
-    )
-    extra = {flag: sum(flag in sample.flags for sample in samples) / len(samples) for flag in FLAGS}
-    for position, (name, _) in enumerate(judgements[0].also):
-        extra[name] = sum(judged.also[position][1] for judged in judgements) / len(judgements)
-    if spec.name in ("accuracy", "accuracy_norm") and spec.labels:
-        extra["macro_f1"] = float(aggregate(answers._replace(metric="macro_f1"))[0])
-    main = score_interval(answers, settings, higher_is_better=spec.higher_is_better)
-    return Evaluation(main, extra, answers, [sample.row_id for sample in samples], eval_digest(card, settings))
+def _sample(row: EvalRow, answered: Answered, flags: tuple[str, ...]) -> EvaluatedRow:
+    return EvaluatedRow(row.row_id, row.prompt, answered.text, row.answer, answered.judged.score, flags)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpc_trex.evaluation.metrics import AnswerSet, aggregate
+from hpc_trex.evaluation.metrics import AnswerSet, aggregate, by_group
 from hpc_trex.models import EvalSettings, Score
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def score_interval(answers: AnswerSet, settings: EvalSettings, *, higher_is_better: bool = True) -> Score:
     """Return the metric over all answers with its interval. Raises ``ValueError`` when there are no answers."""
-    draws = aggregate(answers, _resamples(len(answers.scores), settings))
+    draws = aggregate(answers, _resamples(answers, settings))
     value = float(aggregate(answers)[0])
-    low, high = _interval(value, draws, len(answers.scores), settings, floor=0.0)
+    low, high = _interval(value, draws, _telling(answers), settings, floor=0.0)
     return Score(
         metric=answers.metric,
         value=value,
@@ -38,12 +38,13 @@ def difference_interval(
 
     Raises ``ValueError`` when the two were not measured on the same references by the same metric.
     """
-    if base.metric != chosen.metric or list(base.references) != list(chosen.references):
+    same = (base.metric, list(base.references), list(base.groups))
+    if same != (chosen.metric, list(chosen.references), list(chosen.groups)):
         raise ValueError("a paired difference needs the same metric and the same rows in the same order")
-    weights = _resamples(len(base.scores), settings)
+    weights = _resamples(base, settings)
     draws = aggregate(chosen, weights) - aggregate(base, weights)
     value = float(aggregate(chosen)[0] - aggregate(base)[0])
-    low, high = _interval(value, draws, len(base.scores), settings, floor=-1.0)
+    low, high = _interval(value, draws, _telling(base), settings, floor=-1.0)
     return Score(
         metric=base.metric,
         value=value,
@@ -54,14 +55,33 @@ def difference_interval(
     )
 
 
-def _resamples(n: int, settings: EvalSettings) -> NDArray[np.int64]:
-    """Return how often each of ``n`` rows is drawn in each resample (bootstrap x n); the same for the same seed."""
+def _resamples(answers: AnswerSet, settings: EvalSettings) -> NDArray[np.int64]:
+    """Return how often each row is drawn in each resample (bootstrap x rows); the same for the same seed.
+
+    Where the score is a mean of groups the rows of each group are drawn among themselves: the groups are the task's own,
+    no sample of others.
+    """
     import numpy as np
 
+    n = len(answers.scores)
     if n < 1:
         raise ValueError("no rows were evaluated")
     generator = np.random.default_rng(settings.seed)
-    return generator.multinomial(n, np.full(n, 1 / n), size=settings.bootstrap)
+    weights = np.zeros((settings.bootstrap, n), dtype=np.int64)
+    for places in by_group(answers.groups).values() if answers.groups else [list(range(n))]:
+        size = len(places)
+        weights[:, places] = generator.multinomial(size, np.full(size, 1 / size), size=settings.bootstrap)
+    return weights
+
+
+def _telling(answers: AnswerSet) -> int:
+    """Return for how many rows the set stands in :func:`_interval`; of groups, as if all were as small as the smallest.
+
+    Rows that would behave otherwise may all be in the smallest group, where fewest were asked: more groups of that size
+    bound how much of the mean they can be.
+    """
+    sizes = [len(places) for places in by_group(answers.groups).values()]
+    return min(sizes) * len(sizes) if sizes else len(answers.scores)
 
 
 def _interval(

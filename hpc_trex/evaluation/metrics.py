@@ -1,19 +1,22 @@
 """The metrics of a task card: one answer is judged at a time, then the judged answers are brought together.
 
-All scores lie between 0 and 1. Every metric but macro-F1 and BLEU is the mean of its per-answer scores; these two need
-the whole set, so :func:`aggregate` also takes how often each answer counts (``weights``), which is what a bootstrap draws.
+All scores lie between 0 and 1. Nearly every metric is the mean of its per-answer scores; macro-F1, BLEU and some of
+:mod:`hpc_trex.evaluation.scorers` need the whole set, so :func:`aggregate` also takes how often each answer counts
+(``weights``), which is what a bootstrap draws.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpc_trex.errors import UsageProblem
 from hpc_trex.evaluation.answers import find_label, first_line, parse_object, same_value
+from hpc_trex.evaluation.scorers import own_aggregate, scorer
 from hpc_trex.models import MetricSpec
 from hpc_trex.samples import without_reasoning
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: What may be said of one answer. ``truncated`` and ``prompt_cut`` are set by whoever ran the model.
+#: What may be said of one answer; a scorer may say more. ``truncated`` and ``prompt_cut`` are set by whoever ran the model.
 FLAGS = ("empty", "truncated", "prompt_cut", "unparsable", "invalid_json", "other_label")
 
 
@@ -36,18 +39,23 @@ class Judged(NamedTuple):
     also: tuple[tuple[str, float], ...] = ()
     """Further scores of the same answer by name."""
     counts: tuple[int, ...] = ()
-    """Of BLEU: lengths of answer and reference, then matching and all n-grams of 1 to 4 words."""
+    """What a metric that is no mean adds up. Of BLEU: lengths of answer and reference, then matching and all n-grams of
+    1 to 4 words."""
 
 
-def judge(text: str, reference: str, spec: MetricSpec) -> Judged:
-    """Judge the model's raw ``text``.
+#: A row without kept columns.
+NO_COLUMNS: Mapping[str, Any] = MappingProxyType({})
+
+
+def judge(text: str, reference: str, spec: MetricSpec, row: Mapping[str, Any] = NO_COLUMNS) -> Judged:
+    """Judge the model's raw ``text``; ``row`` holds the columns of ``spec.keep``.
 
     An empty answer (also: nothing but reasoning) scores 0 under every metric and is flagged ``empty``. Raises
-    :class:`UsageProblem` for a reference that the metric cannot use.
+    :class:`UsageProblem` for a reference that the metric cannot use, :class:`EnvironmentProblem` where its library lacks.
     """
     answer = without_reasoning(text)
     reference = without_reasoning(reference)
-    judged = _JUDGES[spec.name](answer, reference, spec)
+    judged = (_JUDGES.get(spec.name) or scorer(spec.name))(answer, reference, spec, row)
     if answer:
         return judged
     return judged._replace(
@@ -55,11 +63,11 @@ def judge(text: str, reference: str, spec: MetricSpec) -> Judged:
     )
 
 
-def _exact_match(answer: str, reference: str, _: MetricSpec) -> Judged:
+def _exact_match(answer: str, reference: str, _: MetricSpec, __: Mapping[str, Any]) -> Judged:
     return Judged(float(answer == reference), answer, reference)
 
 
-def _label(answer: str, reference: str, spec: MetricSpec) -> Judged:
+def _label(answer: str, reference: str, spec: MetricSpec, _: Mapping[str, Any]) -> Judged:
     """Compare the label on the first line; without ``labels`` in the card any first line counts as one."""
     if not spec.labels:
         line, expected = first_line(answer), first_line(reference)
@@ -77,12 +85,12 @@ def _label(answer: str, reference: str, spec: MetricSpec) -> Judged:
     return Judged(1.0, found, wanted) if found == wanted else Judged(0.0, found, wanted, ("other_label",))
 
 
-def _macro_f1(answer: str, reference: str, spec: MetricSpec) -> Judged:
-    judged = _label(answer, reference, spec)
+def _macro_f1(answer: str, reference: str, spec: MetricSpec, row: Mapping[str, Any]) -> Judged:
+    judged = _label(answer, reference, spec, row)
     return judged._replace(also=(("accuracy", judged.score),))
 
 
-def _json_fields(answer: str, reference: str, _: MetricSpec) -> Judged:
+def _json_fields(answer: str, reference: str, _: MetricSpec, __: Mapping[str, Any]) -> Judged:
     """Score the fraction of the reference's fields that the answer has right."""
     wanted = parse_object(reference)
     if wanted is None:
@@ -131,19 +139,19 @@ def _bleu_scorer(tokenizer: str) -> Any:
     return BLEU(tokenize=tokenizer, effective_order=True)
 
 
-def _rouge_judge(answer: str, reference: str, spec: MetricSpec) -> Judged:
+def _rouge_judge(answer: str, reference: str, spec: MetricSpec, _: Mapping[str, Any]) -> Judged:
     score = _rouge(spec.name).score(reference, answer)[spec.name].fmeasure
     return Judged(float(score), answer, reference)
 
 
-def _chrf(answer: str, reference: str, _: MetricSpec) -> Judged:
+def _chrf(answer: str, reference: str, _: MetricSpec, __: Mapping[str, Any]) -> Judged:
     return Judged(float(_chrf_scorer().sentence_score(answer, [reference]).score) / 100, answer, reference)
 
 
 _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff]")
 
 
-def _bleu(answer: str, reference: str, _: MetricSpec) -> Judged:
+def _bleu(answer: str, reference: str, _: MetricSpec, __: Mapping[str, Any]) -> Judged:
     """Score one answer by sentence BLEU. A Chinese reference is split into its signs: for 13a it would be one word."""
     scorer = _bleu_scorer("zh" if _CHINESE.search(reference) else "13a")
     found = scorer.sentence_score(answer, [reference])
@@ -151,7 +159,7 @@ def _bleu(answer: str, reference: str, _: MetricSpec) -> Judged:
     return Judged(float(found.score) / 100, answer, reference, counts=tuple(int(count) for count in counts))
 
 
-_JUDGES: dict[str, Callable[[str, str, MetricSpec], Judged]] = {
+_JUDGES: dict[str, Callable[[str, str, MetricSpec, Mapping[str, Any]], Judged]] = {
     "exact_match": _exact_match,
     "accuracy": _label,
     "macro_f1": _macro_f1,
@@ -174,7 +182,23 @@ class AnswerSet(NamedTuple):
     predictions: Sequence[str]
     """As read from the text; empty when nothing could be."""
     counts: Sequence[tuple[int, ...]] = ()
-    """Of BLEU, see :class:`Judged`."""
+    """See :class:`Judged`."""
+    groups: Sequence[str] = ()
+    """The group of each answer, where the score is the mean of the groups' scores; empty: over all answers alike."""
+
+    def of(self, places: Sequence[int]) -> AnswerSet:
+        """Return the answers at these places, as one group."""
+
+        def some(values: Sequence[Any]) -> list[Any]:
+            return [values[place] for place in places] if values else []
+
+        return self._replace(
+            scores=some(self.scores),
+            references=some(self.references),
+            predictions=some(self.predictions),
+            counts=some(self.counts),
+            groups=(),
+        )
 
 
 def aggregate(answers: AnswerSet, weights: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
@@ -183,11 +207,25 @@ def aggregate(answers: AnswerSet, weights: NDArray[np.int64] | None = None) -> N
 
     if weights is None:
         weights = np.ones((1, len(answers.scores)), dtype=np.int64)
+    if answers.groups:
+        parts = [aggregate(answers.of(places), weights[:, places]) for places in by_group(answers.groups).values()]
+        return np.asarray(np.mean(parts, axis=0))
     if answers.metric == "bleu":
         return _bleu_of_counts(answers, weights)
-    if answers.metric != "macro_f1":
-        return np.asarray(weights @ np.asarray(answers.scores, dtype=np.float64) / weights.sum(axis=1))
-    return _f1_of_counts(answers, weights)
+    if answers.metric == "macro_f1":
+        return _f1_of_counts(answers, weights)
+    own = own_aggregate(answers.metric)
+    if own is not None:
+        return own(answers, weights)
+    return np.asarray(weights @ np.asarray(answers.scores, dtype=np.float64) / weights.sum(axis=1))
+
+
+def by_group(groups: Sequence[str]) -> dict[str, list[int]]:
+    """Return the places of each group's answers, the groups by name."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(groups):
+        places.setdefault(name, []).append(place)
+    return dict(sorted(places.items()))
 
 
 def _f1_of_counts(answers: AnswerSet, weights: NDArray[np.int64]) -> NDArray[np.float64]:

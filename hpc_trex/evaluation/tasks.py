@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpc_trex.errors import UsageProblem
-from hpc_trex.evaluation.metrics import FLAGS, Judged, judge
+from hpc_trex.evaluation.metrics import NO_COLUMNS, Judged
 from hpc_trex.ftbench.frozen import decoding
 from hpc_trex.models import TaskCard
 
@@ -30,6 +30,8 @@ class EvalRow(NamedTuple):
     """Mode ``choice``: the options, one of which is ``answer``."""
     place: tuple[str, dict[str, Any]] | None = None
     """Of a task of lm-eval: the task's name and the document."""
+    columns: Mapping[str, Any] = NO_COLUMNS
+    """Those of ``metric.keep``."""
 
 
 def read_rows(path: Path, render: Callable[[str], str]) -> list[EvalRow]:
@@ -44,13 +46,14 @@ def read_rows(path: Path, render: Callable[[str], str]) -> list[EvalRow]:
                 data = json.loads(line)
                 row_id, prompt, answer = (str(data[column]) for column in COLUMNS[:3])
                 choices = tuple(str(choice) for choice in data.get("choices", ()))
+                columns = dict(data.get("row", {}))
                 place = (str(data["lm_eval"]["task"]), dict(data["lm_eval"]["doc"])) if "lm_eval" in data else None
             except (ValueError, TypeError, KeyError) as error:
                 raise UsageProblem(
                     f"{path}:{number}: not a row with {', '.join(COLUMNS)}: {error!r}",
                     hint="launch writes these files from the task card; start the search again if it was edited",
                 ) from error
-            rows.append(EvalRow(row_id, prompt, answer, render(prompt), choices, place))
+            rows.append(EvalRow(row_id, prompt, answer, render(prompt), choices, place, columns))
     if not rows:
         raise UsageProblem(f"{path} holds no rows to evaluate", hint="correct the split in the task card")
     return rows
@@ -63,27 +66,19 @@ class Answered(NamedTuple):
     judged: Judged
 
 
-def compile_task(card: TaskCard, rows: Sequence[EvalRow], judged: dict[int, Judged]) -> Any:
+def compile_task(card: TaskCard, rows: Sequence[EvalRow]) -> Any:
     """Return the card as an ``lm_eval.api.task.ConfigurableTask`` over ``rows``, of type ``generate_until``.
 
-    ``judged`` is filled with the judgement of each row, by the row's position, when lm-eval runs the task.
-
-    Its per-sample results are ``score`` (0 to 1), one 0 or 1 for each flag that an answer's text can earn, and the
-    metric's further scores. Sets and intervals are ours (``hpc_trex.evaluation.intervals``).
+    lm-eval has the answers written and counts which hold anything; what they are worth is judged afterwards
+    (:mod:`hpc_trex.evaluation.scoring`), which may be in another job.
     """
-
-    def score(doc: Mapping[str, Any], texts: Sequence[str]) -> dict[str, float]:
-        judged[doc["index"]] = judge(texts[0], doc["answer"], card.metric)
-        return numbers(judged[doc["index"]])
-
-    docs = [{"index": index, "text": row.text, "answer": row.answer} for index, row in enumerate(rows)]
     return card_task(
         card,
-        docs,
-        metrics=numbers(judge("", rows[0].answer, card.metric)),
+        [{"index": index, "text": row.text, "answer": row.answer} for index, row in enumerate(rows)],
+        metrics=["answered"],
         output_type="generate_until",
         doc_to_target=lambda doc: doc["answer"],
-        process_results=score,
+        process_results=lambda _, texts: {"answered": float(bool(texts[0].strip()))},
         generation_kwargs=decoding(card.metric),
     )
 
@@ -106,16 +101,8 @@ def card_task(card: TaskCard, docs: Sequence[Mapping[str, Any]], *, metrics: Ite
             "custom_dataset": lambda **_: data,
             "test_split": "test",
             "doc_to_text": lambda doc: doc["text"],
-            "metric_list": [
-                {"metric": name, "aggregation": "mean", "higher_is_better": name not in FLAGS} for name in metrics
-            ],
+            "metric_list": [{"metric": name, "aggregation": "mean", "higher_is_better": True} for name in metrics],
             "metadata": {"version": 1},
         }
         | config
     )
-
-
-def numbers(judged: Judged) -> dict[str, float]:
-    """Return a judgement as lm-eval wants it: the same names for every answer, all numbers."""
-    flags = {flag: float(flag in judged.flags) for flag in FLAGS if flag not in ("truncated", "prompt_cut")}
-    return {"score": judged.score, **flags, **dict(judged.also)}

@@ -1,7 +1,8 @@
-"""What a row of dev or test carries beside prompt and answer: its options, or its place in a task of lm-eval."""
+"""What a row of dev or test carries beside prompt and answer: its options, its place in a task of lm-eval, kept columns."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from jinja2 import TemplateError, TemplateSyntaxError
@@ -13,6 +14,8 @@ from hpc_trex.models import MetricSpec
 
 #: The column of a staged lm-eval task that holds ``task`` and ``doc``.
 LM_EVAL = "lm_eval"
+#: The key of the columns that ``metric.keep`` names.
+KEPT = "row"
 
 
 class Options:
@@ -32,7 +35,11 @@ class Options:
                 ) from None
 
     def __call__(self, columns: dict[str, Any], answer: str) -> dict[str, Any]:
-        """Return ``choices`` or ``lm_eval`` of a row, as its metric needs. Raises :class:`RowProblem`."""
+        """Return ``choices``, ``lm_eval`` and ``row`` of a row, as its metric needs them. Raises :class:`RowProblem`."""
+        kept = {KEPT: _kept(columns, self._metric)} if self._metric.keep else {}
+        return kept | self._asked(columns, answer)
+
+    def _asked(self, columns: dict[str, Any], answer: str) -> dict[str, Any]:
         if self._metric.lm_eval is not None:
             return {LM_EVAL: _place(columns)}
         if self._metric.mode != "choice":
@@ -61,3 +68,18 @@ def _place(columns: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(place, dict) or set(place) != {"task", "doc"}:
         raise RowProblem(f"a row of a task of lm-eval needs the column {LM_EVAL} as hpc-trex stage writes it")
     return place
+
+
+def _kept(columns: dict[str, Any], metric: MetricSpec) -> dict[str, Any]:
+    missing = [name for name in metric.keep if name not in columns]
+    if missing:
+        raise RowProblem(f"metric.keep: no column {', '.join(missing)}; the row has {', '.join(sorted(columns))}")
+    kept = {name: columns[name] for name in metric.keep}
+    for name, value in kept.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise RowProblem(f"metric.keep: the column {name} is no JSON: {error}") from None
+    if metric.groups and (not isinstance(kept[metric.groups], str | int) or kept[metric.groups] == ""):
+        raise RowProblem(f"metric.groups: {metric.groups} is {kept[metric.groups]!r:.60}, not a text or a whole number")
+    return kept

@@ -14,6 +14,8 @@ from hpc_trex.ftbench.render import Renderer, RowProblem
 from hpc_trex.ftbench.rows import Row, item_hash
 from hpc_trex.models import MetricSpec, Source
 
+#: Metrics whose references are one label each.
+LABELLED = ("exact_match", "accuracy", "accuracy_norm", "macro_f1")
 REMEDY = "remove it from the file, or let the overlap be dropped: --drop-overlap"
 
 
@@ -77,8 +79,11 @@ def separated(sources: dict[str, list[Placed]], dev: list[Placed], test: list[Pl
 
 
 def check_labels(metric: MetricSpec, dev: list[Placed], test: list[Placed]) -> None:
-    """Raise :class:`UsageProblem` for a dev or test answer that is none of the metric's labels."""
-    if not metric.labels:
+    """Raise :class:`UsageProblem` for a dev or test answer that is none of the metric's labels.
+
+    What an answer of a scorer of its own is made of (several labels, one in a sentence) is for that scorer to say.
+    """
+    if not metric.labels or metric.name not in LABELLED:
         return
     for row, _, where, _ in (*dev, *test):
         if row.answer not in metric.labels:

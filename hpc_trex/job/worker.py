@@ -84,7 +84,7 @@ def _evaluated(job: Job) -> dict[str, str]:
 
 
 def _test(job: Job) -> JobResult:
-    from hpc_trex.evaluation.evaluate import paired_difference
+    from hpc_trex.evaluation.scoring import paired_difference
 
     missing = {"base", "chosen"} - job.spec.compare.keys()
     if missing:

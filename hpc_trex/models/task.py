@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from hpc_trex.models.base import Record
+from hpc_trex.models.metric_options import check_options
 from hpc_trex.models.origin import NAME, Download, Source, Table
 
 #: The ten broad capabilities by which the tasks of FT-Bench are told apart.
@@ -74,6 +75,14 @@ class MetricSpec(Record):
     stop: tuple[str, ...] = ("\n",)
     lm_eval: LmEvalTarget | None = None
     """Of a task that came from lm-eval: scored by its own definition. Written by ``hpc-trex stage``."""
+    keep: tuple[str, ...] = ()
+    """Columns of dev and test rows that the scorer is given beside answer and reference."""
+    groups: str = ""
+    """One of them: the extra scores have one for each of its values."""
+    average: Literal["rows", "groups"] = "rows"
+    """``groups``: the score is the mean of the groups' scores, however many rows each has."""
+    options: dict[str, Any] = {}
+    """Settings of the metric itself (``hpc_trex.models.metric_options``)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -105,6 +114,17 @@ class MetricSpec(Record):
             raise ValueError("choices need two different options or more, none of them empty")
         elif self.labels != self.choices:
             raise ValueError("labels and choices say the same: give choices alone")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_its_groups(self) -> MetricSpec:
+        if len(set(self.keep)) < len(self.keep) or "" in self.keep:
+            raise ValueError("keep names a column twice, or none")
+        if self.groups and self.groups not in self.keep:
+            raise ValueError(f"groups = {self.groups} must be one of the columns in keep")
+        if self.average == "groups" and not self.groups:
+            raise ValueError('average = "groups" needs groups: the kept column that tells them')
+        check_options(self.name, self.options)
         return self
 
     @property

@@ -6,7 +6,8 @@ import pytest
 
 from hpc_trex.data.formatting import render_prompt
 from hpc_trex.errors import UsageProblem
-from hpc_trex.evaluation.evaluate import evaluate, paired_difference, prompt_style
+from hpc_trex.evaluation.evaluate import evaluate, prompt_style
+from hpc_trex.evaluation.scoring import paired_difference
 from hpc_trex.models import DataRecipe, MetricSpec
 from hpc_trex.samples import read_samples
 from tests.local.evaluation.asking import CHATML, ask, generate, prompts
