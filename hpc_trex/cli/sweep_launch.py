@@ -15,6 +15,7 @@ from hpc_trex.errors import ClusterRefused, UsageProblem
 
 if TYPE_CHECKING:
     from hpc_trex.sweep.plan import SweepPlan
+    from hpc_trex.sweep.records import SweepRequest
 
 COUNT = click.IntRange(min=1)
 
@@ -66,12 +67,21 @@ def command(ctx: click.Context, /, *, file: Path | None, yes: bool, dry_run: boo
 
     On a profile without Slurm the elements run here, one after the other, and the table follows.
     """
-    from hpc_trex.sweep.plan import create_sweep, plan_lines, plan_sweep, read_request
-    from hpc_trex.sweep.script import ask_slurm
+    from hpc_trex.sweep.plan import read_request
 
     llm = given_llm(options)
     given = {key: value for key, value in options.items() if value is not None} | ({"llm": llm} if llm else {})
-    plan = plan_sweep(read_request(file, given))
+    ctx.exit(sent(read_request(file, given), yes=yes, dry_run=dry_run))
+
+
+def sent(request: SweepRequest, *, yes: bool, dry_run: bool) -> int:
+    """Show the plan of a sweep, ask, make its folder and submit it, or run it here; return the exit code."""
+    from hpc_trex.cli.sweep_resume import started
+    from hpc_trex.slurm.scheduler import SubmitUnavailable
+    from hpc_trex.sweep.plan import create_sweep, plan_lines, plan_sweep
+    from hpc_trex.sweep.script import ask_slurm
+
+    plan = plan_sweep(request)
     config = plan.config
     arrays = first_arrays(plan)
     emit("\n".join([*plan_lines(config, len(config.elements()), len(arrays)), *plan.more]))
@@ -81,16 +91,13 @@ def command(ctx: click.Context, /, *, file: Path | None, yes: bool, dry_run: boo
         for script in arrays:
             emit(f"\n{script}".rstrip())
         emit("\nnothing was made or submitted (--dry-run)")
-        return
+        return 0
     if not yes and not agreed(config.profile.scheduler):
         emit("nothing was made or submitted")
-        return
+        return 0
     paths = create_sweep(plan)
-    from hpc_trex.cli.sweep_resume import started
-    from hpc_trex.slurm.scheduler import SubmitUnavailable
-
     try:
-        ctx.exit(started(paths, config.name, None))
+        return started(paths, config.name, None)
     except (ClusterRefused, SubmitUnavailable) as error:
         error.hint = f"{error.hint}; the sweep is made: hpc-trex sweep resume {config.name}"
         raise

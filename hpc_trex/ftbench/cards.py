@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpc_trex.errors import NotFound, UsageProblem
-from hpc_trex.ftbench.generators.pools import PARTS, TASKS
+from hpc_trex.ftbench.generators.pools import PARTS
 from hpc_trex.ftbench.lm_eval import PREFIX, find_card
+from hpc_trex.ftbench.mini import TASKS
 from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.problems import did_you_mean, read_toml, validated
 from hpc_trex.ftbench.render import Renderer

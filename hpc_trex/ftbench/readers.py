@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from hpc_trex.errors import EnvironmentProblem, UsageProblem
 from hpc_trex.ftbench.cards import source_path
-from hpc_trex.ftbench.generators.pools import generate
+from hpc_trex.ftbench.mini import generate
 from hpc_trex.ftbench.shapes import Shaper
 from hpc_trex.models import Source
 
