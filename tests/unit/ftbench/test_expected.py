@@ -42,7 +42,7 @@ class Ready(NamedTuple):
 @cache
 def samples(folder: Path) -> list[list[Ready]]:
     """Return the evaluation rows that come of each sample row."""
-    card, origin = load_card(str(folder / "card.toml"))
+    card = load_card(str(folder / "card.toml")).card
     render, options = Renderer(card.prompt, "card"), Options(card.metric, "card")
     made = []
     for line in (folder / "samples.jsonl").read_text(encoding="utf-8").splitlines():
