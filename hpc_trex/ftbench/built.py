@@ -57,11 +57,11 @@ class Built(NamedTuple):
     """A build that is whole, and where it is."""
 
     item: BuiltTask
-    paths: BuiltPaths
+    folder: Path
 
     def table(self, name: str) -> Path:
         """Return the file of a table."""
-        return self.paths.folder / self.item.tables[name].file
+        return self.folder / self.item.tables[name].file
 
 
 def table_file(card: TaskCard, name: str) -> str:
@@ -94,7 +94,7 @@ def find_built(card: TaskCard, roots: Iterable[Path] | None = None) -> Built | N
         except PermissionError:
             raise _not_yours(paths.parent) from None
         if item is not None:
-            return Built(item, paths)
+            return Built(item, paths.folder)
     return None
 
 
@@ -105,7 +105,7 @@ def earlier_builds(card: TaskCard, roots: Iterable[Path]) -> list[Built]:
         for path in (root / "ftbench" / card.name).glob("*/manifest.json"):
             item = read_record(path, BuiltTask)
             if item is not None:
-                found.append(Built(item, BuiltPaths(root, card.name, path.parent.name)))
+                found.append(Built(item, path.parent))
     return sorted(found, key=lambda one: one.item.fetched_at)
 
 
@@ -125,21 +125,23 @@ def needs_build(card: TaskCard) -> bool:
     return any(source.table is not None for source in (*card.sources.values(), card.dev, card.test))
 
 
-def at_hand(card: TaskCard) -> TaskCard:
+def at_hand(card: TaskCard, built: Built | None = None) -> TaskCard:
     """Return the card with the built files in place of its tables: what rows are read with, never what is stored.
+
+    ``built``: which build; the one that is on this site where it is left out.
 
     Raises :class:`NotFound` where they are not fetched, :class:`EnvironmentProblem` where one is gone or not this
     user's to read.
     """
     if not needs_build(card):
         return card
-    built = require_built(card)
+    found = built or require_built(card)
 
     def filed(source: Source) -> Source:
         if source.table is None:
             return source
-        path = built.table(source.table)
-        _require_readable(path, built.paths.parent)
+        path = found.table(source.table)
+        _require_readable(path, found)
         return source.model_copy(update={"table": None, "path": str(path)})
 
     return card.model_copy(
@@ -151,15 +153,15 @@ def at_hand(card: TaskCard) -> TaskCard:
     )
 
 
-def _require_readable(path: Path, parent: Path) -> None:
+def _require_readable(path: Path, built: Built) -> None:
     try:
         there = path.exists()
     except PermissionError:
         there = True
     if not there:
         raise EnvironmentProblem(
-            f"{path} is gone: the build of this task is damaged",
-            hint=f"chmod -R u+w {path.parents[1]} && rm -r {path.parents[1]}, then: hpc-trex ftbench fetch {parent.name}",
+            f"{path} is gone: this build of {built.item.task} is damaged",
+            hint=f"chmod -R u+w {built.folder}; rm -r {built.folder}; hpc-trex ftbench fetch {built.item.task}",
         )
     if not os.access(path, os.R_OK):
         raise _not_yours(path)

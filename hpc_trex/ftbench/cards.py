@@ -15,10 +15,13 @@ from hpc_trex.ftbench.mini import TASKS
 from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.problems import did_you_mean, read_toml, validated
 from hpc_trex.ftbench.render import Renderer
+from hpc_trex.ftbench.sealed import refuse_sealed
 from hpc_trex.ftbench.shapes import Shaper
 from hpc_trex.models import Source, TaskCard, TrainConfig
 from hpc_trex.site import site_folders
 
+#: ``ftbench:NAME`` is a built-in name as well: it says where the task is from.
+SUITE_PREFIX = "ftbench:"
 FORMATS = (".jsonl", ".parquet", ".csv", ".tsv")
 
 
@@ -30,7 +33,8 @@ class LoadedCard(NamedTuple):
 
 
 def load_card(task: str) -> LoadedCard:
-    """Return the card of a built-in task (``mini-listops``), of a TOML file (``my-task.toml``) or of ``lm-eval:NAME``.
+    """Return the card of a built-in task (``mini-listops``, ``ftbench:aci-bench``), of a TOML file (``my-task.toml``)
+    or of ``lm-eval:NAME``.
 
     A word without ``/`` and ``.toml`` is a built-in name. Raises :class:`NotFound` for an unknown task and
     :class:`UsageProblem` for a wrong card, with file, key and remedy.
@@ -65,6 +69,7 @@ def _built_in() -> dict[str, Path]:
 def _origin(task: str) -> Path:
     if task.startswith(PREFIX):
         return find_card(task)
+    task = task.removeprefix(SUITE_PREFIX)
     if "/" in task or task.endswith(".toml"):
         path = Path(task).expanduser().absolute()
         return path / "card.toml" if path.is_dir() else path
@@ -93,6 +98,10 @@ def _check(card: TaskCard, origin: Path) -> None:
             f"{origin}: metric.labels: {card.metric.name} needs the valid answers",
             hint='e.g. labels = ["yes", "no"]',
         )
+    if card.tables:
+        from hpc_trex.ftbench.build import check_tables  # it reads sources, whose paths are found here
+
+        check_tables(card, str(origin))
     Renderer(card.prompt, str(origin))
     Options(card.metric, str(origin))
     validated(TrainConfig, card.default_train, f"{origin}: default_train")
@@ -122,3 +131,5 @@ def _check_source(key: str, source: Source, origin: Path) -> None:
             raise UsageProblem(
                 f"{origin}: {key}.path: no file {path}", hint="a relative path starts at the task card's folder"
             )
+        inside = (one for one in path.rglob("*") if one.suffix in FORMATS) if path.is_dir() else ()
+        refuse_sealed((path, *inside), f"{origin}: {key}.path")

@@ -25,6 +25,7 @@ from hpc_trex.files import (
     write_atomic,
     write_record,
 )
+from hpc_trex.ftbench.built import Built, at_hand
 from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.ngrams import NGRAM, telling_ngrams
 from hpc_trex.ftbench.options import Options
@@ -87,9 +88,13 @@ def materialise(loaded: LoadedCard, paths: SearchPaths, *, drop_overlap: bool = 
     )
 
 
-def read_card(loaded: LoadedCard, *, drop_overlap: bool = False) -> Splits:
-    """Return the checked rows of every split of a card, without writing anything (see :func:`materialise`)."""
-    card, origin = loaded
+def read_card(loaded: LoadedCard, *, drop_overlap: bool = False, built: Built | None = None) -> Splits:
+    """Return the checked rows of every split of a card, without writing anything (see :func:`materialise`).
+
+    ``built``: where its tables are, instead of where ``hpc-trex ftbench fetch`` has put them.
+    """
+    origin = loaded.origin
+    card = at_hand(loaded.card, built)
     render = Renderer(card.prompt, str(origin))
     sources = {name: read_split(name, source, render, origin) for name, source in card.sources.items()}
     options = Options(card.metric, str(origin))
@@ -97,7 +102,11 @@ def read_card(loaded: LoadedCard, *, drop_overlap: bool = False) -> Splits:
     test = read_split("test", card.test, render, origin, options)
     check_labels(card.metric, dev, test)
     check_stops(card.metric, dev, test)
-    return separated(sources, dev, test, drop_overlap)
+    # Where upstream's own splits overlap nobody can mend the files: the fetch counts it, and those rows are left out.
+    named = {**loaded.card.sources, "dev": loaded.card.dev, "test": loaded.card.test}
+    return separated(
+        sources, dev, test, drop_overlap, {name for name, source in named.items() if source.table is not None}
+    )
 
 
 def _write(card: TaskCard, splits: Splits, work: SearchPaths) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.readers import read_source
 from hpc_trex.ftbench.render import Renderer, RowProblem
 from hpc_trex.ftbench.rows import Row, item_hash
-from hpc_trex.models import MetricSpec, Source
+from hpc_trex.models import MetricSpec, Prompt, Source
 
 #: Metrics whose references are one label each.
 LABELLED = ("exact_match", "accuracy", "accuracy_norm", "macro_f1")
@@ -47,6 +47,8 @@ def read_split(
     Raises :class:`UsageProblem` for a bad row or when there is none.
     """
     placed = []
+    if source.rendered:
+        render = Renderer(Prompt(), str(origin))
     for raw in read_source(source, origin):
         try:
             prompt, answer = render(raw.columns)
@@ -61,16 +63,24 @@ def read_split(
     return placed
 
 
-def separated(sources: dict[str, list[Placed]], dev: list[Placed], test: list[Placed], drop: bool) -> Splits:
+def separated(
+    sources: dict[str, list[Placed]],
+    dev: list[Placed],
+    test: list[Placed],
+    drop: bool,
+    known: Collection[str] = (),
+) -> Splits:
     """Return the splits without overlap: the test keeps its rows, then dev, then the training sources.
 
-    Without ``drop`` the first row that stands in two of them is an error that names both places.
+    Without ``drop`` the first row that stands in two of them is an error that names both places; not so in the splits
+    that are ``known`` to overlap, by their names.
     """
     dropped: dict[str, int] = {}
     seen: dict[str, str] = {}
-    clean_test = _without_repeats("test", test, seen, drop, dropped)
-    clean_dev = _without_repeats("dev", dev, seen, drop, dropped)
-    clean_sources = {name: _outside(name, rows, seen, drop, dropped) for name, rows in sources.items()}
+    drops = {name: drop or name in known for name in (*sources, "dev", "test")}
+    clean_test = _without_repeats("test", test, seen, drops["test"], dropped)
+    clean_dev = _without_repeats("dev", dev, seen, drops["dev"], dropped)
+    clean_sources = {name: _outside(name, rows, seen, drops[name], dropped) for name, rows in sources.items()}
     for name, rows in {**clean_sources, "dev": clean_dev, "test": clean_test}.items():
         if not rows:
             raise UsageProblem(f"{name}: every row stands in another split", hint="take its rows from another place")

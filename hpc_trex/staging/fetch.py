@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from hpc_trex import version
 from hpc_trex.errors import EnvironmentProblem
@@ -33,6 +34,19 @@ from hpc_trex.staging.transfer import bring
 SILENT = 600.0
 
 
+class Claimable(Protocol):
+    """What only one run at a time may bring here."""
+
+    @property
+    def parent(self) -> Path: ...
+
+    @property
+    def partial(self) -> Path: ...
+
+    @property
+    def claim(self) -> Path: ...
+
+
 def fetch(wish: Wish, remote: Remote, paths: StagedPaths) -> StagedItem:
     """Fetch what is not there yet and return the manifest.
 
@@ -44,7 +58,7 @@ def fetch(wish: Wish, remote: Remote, paths: StagedPaths) -> StagedItem:
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
                 folder.chmod(permissions(paths.root))
-        with _claimed(paths):
+        with claimed(paths):
             have = _keep_whole(remote, paths)
             check_room(paths.parent, remote.size - have, len(remote.files) + 4)
             _download(wish, remote, paths)
@@ -69,7 +83,7 @@ def _download(wish: Wish, remote: Remote, paths: StagedPaths) -> None:
 def _keep_whole(remote: Remote, paths: StagedPaths) -> int:
     """Delete what an earlier run left damaged, and return the bytes that need not be fetched."""
     if paths.folder.is_dir() and not paths.partial.exists():  # its manifest is gone: looked at file by file
-        _writable(paths.folder)
+        writable(paths.folder)
         paths.folder.rename(paths.partial)
     whole = 0
     for file in remote.files:
@@ -128,7 +142,7 @@ def _publish(wish: Wish, remote: Remote, paths: StagedPaths) -> StagedItem:
         program=version(),
         files=files,
     )
-    _read_only(paths.partial, permissions(paths.root))
+    read_only(paths.partial, permissions(paths.root))
     paths.partial.rename(paths.folder)
     write_manifest(paths, item)
     return item
@@ -148,14 +162,15 @@ def permissions(root: Path) -> int:
     return 0o700 | readers | (readers & 0o011) << 2  # whoever may enter may read
 
 
-def _read_only(folder: Path, bits: int) -> None:
+def read_only(folder: Path, bits: int) -> None:
     """Take the right to write from all files and folders, the inner ones first."""
     for path in sorted(folder.rglob("*"), reverse=True):
         path.chmod((0o555 if path.is_dir() else 0o444) & bits)
     folder.chmod(0o555 & bits)
 
 
-def _writable(folder: Path) -> None:
+def writable(folder: Path) -> None:
+    """Let the owner write into all its folders again, so that they can be renamed or removed."""
     folder.chmod(0o700)
     for path in folder.rglob("*"):
         if path.is_dir():
@@ -163,7 +178,7 @@ def _writable(folder: Path) -> None:
 
 
 @contextmanager
-def _claimed(paths: StagedPaths) -> Iterator[None]:
+def claimed(paths: Claimable) -> Iterator[None]:
     """Hold the item for this run. Locks of the system do nothing on many shared disks; making a file does."""
     record = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
     for _ in range(2):
@@ -183,7 +198,7 @@ def _claimed(paths: StagedPaths) -> Iterator[None]:
         paths.claim.unlink(missing_ok=True)
 
 
-def _refuse_while_held(paths: StagedPaths) -> None:
+def _refuse_while_held(paths: Claimable) -> None:
     """Raise while the run that made the claim is alive; return when it is over."""
     try:
         holder = json.loads(paths.claim.read_text())
@@ -198,7 +213,7 @@ def _refuse_while_held(paths: StagedPaths) -> None:
         )
 
 
-def _silence(paths: StagedPaths) -> float:
+def _silence(paths: Claimable) -> float:
     """Return for how many seconds nothing was written, by the clock of the file server."""
     times = [paths.claim.stat().st_mtime] if paths.claim.exists() else [0.0]
     for path in paths.partial.rglob("*"):

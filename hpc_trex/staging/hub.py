@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import NamedTuple
@@ -11,6 +11,8 @@ from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, NotFound, Us
 from hpc_trex.ftbench.hub import WANTED, reachable
 from hpc_trex.models import StagedKind
 
+#: Of a whole commit.
+DIGITS = 40
 _TOKENIZER = ["tokenizer*", "*.tiktoken", "*.model", "vocab*", "merges.txt", "special_tokens_map.json",
               "added_tokens.json", "chat_template*", "config.json"]  # fmt: skip
 #: What of a repository is fetched: never code, never weights in several formats.
@@ -69,9 +71,10 @@ class Remote(NamedTuple):
         return sum(file.size for file in self.files)
 
 
-def describe(wish: Wish) -> Remote:
+def describe(wish: Wish, keep: Callable[[str], bool] | None = None) -> Remote:
     """Ask the hub which commit a wish means, what its files are and under which licence.
 
+    ``keep`` says which files are wanted, where it is not what is wanted of its kind (:data:`PATTERNS`).
     Raises UsageProblem (no id), NotFound (3), CredentialsMissing (4) or EnvironmentProblem (no network, 8).
     """
     from huggingface_hub import HfApi
@@ -87,16 +90,40 @@ def describe(wish: Wish) -> Remote:
         RemoteFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else "", file.blob_id or "")
         for file in getattr(info, "siblings", None) or []
     ]
-    files = tuple(file for file in listed if any(fnmatch(file.name, pattern) for pattern in PATTERNS[wish.kind]))
+    wanted = keep or (lambda name: any(fnmatch(name, pattern) for pattern in PATTERNS[wish.kind]))
+    files = tuple(file for file in listed if wanted(file.name))
     if not files:
-        raise UsageProblem(
-            f"{wish.words} has none of the files that are fetched: {', '.join(PATTERNS[wish.kind])}",
-            hint="is it another kind of repository?",
-        )
+        asked = "" if keep else f": {', '.join(PATTERNS[wish.kind])}"
+        there = ", ".join(file.name for file in listed[:8]) or "none"
+        raise UsageProblem(f"{wish.words} has none of the files that are fetched{asked}", hint=f"its files: {there}")
     outside = [file.name for file in files if file.name.startswith("/") or ".." in file.name.split("/")]
     if outside or info.sha is None:
         raise EnvironmentProblem(f"the hub's answer for {wish.words} cannot be used: {outside or 'no commit'}")
     return Remote(info.sha, _licence(info), files)
+
+
+def whole_commit(wish: Wish) -> Wish:
+    """Return the wish with all 40 digits of its commit, which may be named by its first ones.
+
+    The hub itself takes no short form: its history is asked for. Raises as :func:`describe` does.
+    """
+    from huggingface_hub import HfApi
+
+    if len(wish.revision) == DIGITS:
+        return wish
+    with hub_errors(wish):
+        if not reachable():
+            raise EnvironmentProblem(f"cannot ask for {wish.words}: {endpoint()} does not answer", hint=_NO_NETWORK)
+        kind = "dataset" if wish.kind == "datasets" else "model"
+        commits = [one.commit_id for one in HfApi().list_repo_commits(wish.repository, repo_type=kind)]
+    found = [commit for commit in commits if commit.startswith(wish.revision)]
+    if len(found) != 1:
+        several = f"several commits that begin with {wish.revision}" if found else f"no commit {wish.revision}"
+        raise NotFound(
+            f"{WORDS[wish.kind][0]} {wish.repository} has {several} on its main branch",
+            hint="give all 40 digits, from the history on its page",
+        )
+    return wish._replace(revision=found[0])
 
 
 def endpoint() -> str:
