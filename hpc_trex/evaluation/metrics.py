@@ -18,6 +18,7 @@ from hpc_trex.errors import UsageProblem
 from hpc_trex.evaluation.answers import find_label, first_line, parse_object, same_value
 from hpc_trex.evaluation.scorers import own_aggregate, scorer
 from hpc_trex.models import MetricSpec
+from hpc_trex.models.metric_options import RougeOptions
 from hpc_trex.samples import without_reasoning
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ class _Words:
 
 
 @cache
-def _rouge(kind: str) -> Any:
+def _rouge(kind: str, tokenizer: str) -> Any:
     rouge_score: Any = importlib.import_module("rouge_score.rouge_scorer")  # it has no types
-    return rouge_score.RougeScorer([kind], tokenizer=_Words())
+    return rouge_score.RougeScorer([kind], tokenizer=_Words() if tokenizer == "any-script" else None)
 
 
 @cache
@@ -140,7 +141,8 @@ def _bleu_scorer(tokenizer: str) -> Any:
 
 
 def _rouge_judge(answer: str, reference: str, spec: MetricSpec, _: Mapping[str, Any]) -> Judged:
-    score = _rouge(spec.name).score(reference, answer)[spec.name].fmeasure
+    tokenizer = RougeOptions.model_validate(spec.options).tokenizer
+    score = _rouge(spec.name, tokenizer).score(reference, answer)[spec.name].fmeasure
     return Judged(float(score), answer, reference)
 
 

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from hpc_trex.models.base import Record
 
+
+class RougeOptions(Record):
+    """How texts are split into words for ROUGE."""
+
+    tokenizer: Literal["any-script", "rouge-score"] = "any-script"
+    """``rouge-score``: that package's own, which keeps a-z and 0-9 only and stems nothing: what ``evaluate.load("rouge")`` uses."""
+
+
+class OmesOptions(Record):
+    """Of ``omes``: which of its four scores is the answer's."""
+
+    score: Literal["S_partial", "S_total", "V", "L"] = "S_partial"
+
+
+class TomgOptions(Record):
+    """Of ``tomg``: success alone, or times the similarity to the molecule that was given (MolEdit and MolOpt)."""
+
+    score: Literal["success", "weighted"] = "success"
+
+
 #: Metric -> the record that its options must fit; a metric that is not here takes none.
-METRIC_OPTIONS: dict[str, type[Record]] = {}
+METRIC_OPTIONS: dict[str, type[Record]] = {
+    "omes": OmesOptions,
+    "tomg": TomgOptions,
+    "rouge1": RougeOptions,
+    "rouge2": RougeOptions,
+    "rougeL": RougeOptions,
+}
 
 
 def check_options(metric: str, options: Mapping[str, Any]) -> None:

@@ -62,7 +62,15 @@ class MetricSpec(Record):
         "rougeL",
         "chrf",
         "bleu",
+        "lawbench",
         "lm_eval",
+        "gta_steps",
+        "omes",
+        "tomg",
+        "cs_bench",
+        "event_order",
+        "label_set_f1",
+        "openfindata",
     ] = "exact_match"
     mode: Literal["generate", "choice"] = "generate"
     """``generate``: the model writes an answer. ``choice``: the option that it finds likeliest is its answer."""

@@ -23,11 +23,23 @@ if TYPE_CHECKING:
     Aggregate = Callable[[AnswerSet, NDArray[np.int64]], NDArray[np.float64]]
 
 #: Metric -> ``module:function``, called with answer, reference, spec and the kept columns of the row.
-SCORERS: dict[str, str] = {}
+SCORERS: dict[str, str] = {
+    "gta_steps": "hpc_trex.evaluation.scorers.gta:judge_gta_step",
+    "omes": "hpc_trex.evaluation.scorers.omes:judge_omes",
+    "tomg": "hpc_trex.evaluation.scorers.tomg:judge_tomg",
+    "lawbench": "hpc_trex.evaluation.scorers.lawbench:judge_lawbench",
+    "cs_bench": "hpc_trex.evaluation.scorers.cs_bench:judge_cs_bench",
+    "event_order": "hpc_trex.evaluation.scorers.event_order:judge_order",
+    "label_set_f1": "hpc_trex.evaluation.scorers.label_sets:judge_label_set",
+    "openfindata": "hpc_trex.evaluation.scorers.openfindata:judge_openfindata",
+}
 
 #: Metric -> ``module:function``, called with the judged answers and the weights of
 #: :func:`hpc_trex.evaluation.metrics.aggregate`; for metrics that are no mean. Its scorer fills ``Judged.counts``.
-AGGREGATES: dict[str, str] = {}
+AGGREGATES: dict[str, str] = {
+    "lawbench": "hpc_trex.evaluation.scorers.lawbench:bring_together",
+    "label_set_f1": "hpc_trex.evaluation.scorers.label_sets:macro_f1",
+}
 
 
 @cache

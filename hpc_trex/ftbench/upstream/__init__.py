@@ -10,7 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hpc_trex.ftbench.upstream.lawbench import read_lawbench
+from hpc_trex.ftbench.upstream.cs_bench import read_test, read_valid
+from hpc_trex.ftbench.upstream.hoc import read_hoc
+from hpc_trex.ftbench.upstream.openfindata import read_openfindata
+from hpc_trex.ftbench.upstream.sst2 import read_dev, read_train
+
 Reader = Callable[[Sequence[Path]], Iterator[dict[str, Any]]]
 
 #: By the name that a card's table gives as ``reader``.
-READERS: dict[str, Reader] = {}
+READERS: dict[str, Reader] = {
+    "lawbench": read_lawbench,
+    "cs-bench-test": read_test,
+    "cs-bench-valid": read_valid,
+    "hoc": read_hoc,
+    "openfindata": read_openfindata,
+    "sst-2-dev": read_dev,
+    "sst-2-train": read_train,
+}
