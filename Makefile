@@ -34,7 +34,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -q && apt-get install -y -q python3-venv; } || { echo "Python lacks venv: install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,optuna,chem,serve,dev]'
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[train,optuna,chem,law,serve,dev]'
 	@touch $@
 
 system: ## Slurm, bubblewrap and Chromium for the tests, where this is root on Debian or Ubuntu

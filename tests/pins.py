@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("train", "optuna", "chem")
+EXTRAS = ("train", "optuna", "chem", "law")
 #: The interpreter and the platform of the images, so that the answer is the same wherever this runs.
 IMAGE = {
     "os_name": "posix",

@@ -16,13 +16,12 @@ pooled. Differences, each because its source is a data file or a model that we d
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby, islice
 from typing import NamedTuple
 
-from hpc_trex.evaluation.scorers.swaps import merge_swaps
+from hpc_trex.evaluation.scorers.swaps import is_mark, merge_swaps
 
 #: Alignments of one pair of sentences that are looked at.
 MOST = 64
@@ -55,7 +54,7 @@ def edits(source: str, target: str) -> Counter[Edit]:
     """Return the edits that make ``target`` of ``source``, each with the number of alignments that have it."""
     source, target = "".join(source.split()), "".join(target.split())
     pooled: Counter[Edit] = Counter()
-    if source == target or target == "没有错误":  # "no mistake"
+    if target in (source, "没有错误"):  # "no mistake"
         return pooled
     seen: list[list[Step]] = []
     most = 1 if abs(len(source) - len(target)) > LENGTHS_APART else MOST
@@ -82,11 +81,6 @@ def f_half(right: float, more: float, missing: float) -> float:
     if not precision + recall:
         return 0.0
     return (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
-
-
-def is_mark(sign: str) -> bool:
-    """Tell whether a sign is punctuation or a symbol."""
-    return unicodedata.category(sign)[0] in "PS"
 
 
 def _replace(a: str, b: str) -> int:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hpc_trex.evaluation.scorers.edits import Step
+
+
+def is_mark(sign: str) -> bool:
+    """Tell whether a sign is punctuation or a symbol."""
+    return unicodedata.category(sign)[0] in "PS"
 
 
 def merge_swaps(steps: list[Step], source: str, target: str) -> list[Step]:
@@ -16,7 +22,7 @@ def merge_swaps(steps: list[Step], source: str, target: str) -> list[Step]:
     place = 0
     while place < len(steps):
         three = steps[place : place + 3]
-        if len(three) == 3 and _swap(three, source, target):  # noqa: PLR2004
+        if len(three) == 3 and _swap(three, source, target):
             found.append(three[0]._replace(kind="T", b=three[2].b, d=three[2].d))
             place += 3
             continue
@@ -42,8 +48,6 @@ def _swap(three: list[Step], source: str, target: str) -> bool:
 
 
 def _moved(one: str, other: str) -> bool:
-    from hpc_trex.evaluation.scorers.edits import is_mark
-
     long, short = (one, other) if len(one) >= len(other) else (other, one)
     if any(len(word) == 1 and is_mark(word) for word in (long, short)) or len(long) - len(short) > 1:
         return False

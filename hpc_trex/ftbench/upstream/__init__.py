@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.ftbench.upstream.lawbench import read_lawbench
 from hpc_trex.ftbench.upstream.cs_bench import read_test, read_valid
 from hpc_trex.ftbench.upstream.hoc import read_hoc
+from hpc_trex.ftbench.upstream.lawbench import read_lawbench
 from hpc_trex.ftbench.upstream.openfindata import read_openfindata
 from hpc_trex.ftbench.upstream.sst2 import read_dev, read_train
 
