@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.files import write_record
-from hpc_trex.ftbench.cards import LoadedCard, load_card
+from hpc_trex.ftbench.cards import LoadedCard, load_card, source_path
 from hpc_trex.ftbench.materialise import block_lines
 from hpc_trex.ftbench.problems import read_toml, validated
-from hpc_trex.ftbench.readers import read_source
+from hpc_trex.ftbench.readers import data_files, read_source
 from hpc_trex.ftbench.render import Renderer, RowProblem
 from hpc_trex.ftbench.rows import Row
+from hpc_trex.ftbench.sealed import refuse_sealed
 from hpc_trex.layout import cache
 from hpc_trex.models import DataRecipe, Heartbeat, JobKind, JobSandbox, JobSpec, ModelRef, Source, TaskCard
 from hpc_trex.models.operators import FilterSimilar, Load, Mix
@@ -162,6 +163,8 @@ def _loaded(recipe: DataRecipe) -> list[str]:
 
 
 def _rendered(name: str, source: Source, render: Renderer, origin: Path) -> Iterator[Row]:
+    if source.path is not None and name != "test":
+        refuse_sealed(data_files(source_path(source, origin)), f"{origin}: {name}")
     for raw in read_source(source, origin):
         try:
             prompt, answer = render(raw.columns)

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.errors import JobFailure
+from hpc_trex.errors import JobFailure, UsageProblem
+from hpc_trex.ftbench.sealed import refuse_sealed
 from hpc_trex.job.child import die_with_parent
 from hpc_trex.job.classify import classify
 from hpc_trex.job.files import Outcome, hand_over
 from hpc_trex.job.fingerprint import folder_digest
 from hpc_trex.job.heartbeat import Beat
-from hpc_trex.layout import AttemptPaths
+from hpc_trex.layout import AttemptPaths, SearchPaths
 from hpc_trex.models import FailureClass, Heartbeat, JobKind, JobResult, JobSpec, ModelRef, Score
 from hpc_trex.samples import file_digest
 from hpc_trex.training.beat import Interrupted
@@ -187,11 +188,24 @@ KINDS: dict[JobKind, Callable[[Job], JobResult | None]] = {
 }
 
 
+def _keep_sealed(spec: JobSpec) -> None:
+    """Refuse rows of a sealed test, under whatever name, to every job but the final evaluation."""
+    if spec.kind is JobKind.TEST:
+        return
+    named = (*spec.sources.values(), spec.eval_rows, spec.data_dir)
+    test = SearchPaths(Path(spec.task_card).parents[1]).test
+    try:
+        refuse_sealed([Path(path) for path in named if path], f"the spec of this {spec.kind} job", test)
+    except UsageProblem as error:
+        raise JobFailure(error.message, failure=FailureClass.CONFIG, hint=error.hint) from None
+
+
 def work(spec: JobSpec, rank: int) -> int:
     """Do the work of one rank, hand over its outcome and return the exit code. No exception leaves it."""
     job = Job(spec, rank)
     try:
         job.beat(Heartbeat(phase="starting"))
+        _keep_sealed(spec)
         result = KINDS[spec.kind](job)
     except Interrupted as stop:
         result = JobResult(
