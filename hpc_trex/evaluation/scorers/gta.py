@@ -101,12 +101,12 @@ def said(text: str) -> Said:
     return Said("tool", actions[-1].strip(), arguments)
 
 
-def _callable(call: Said, tools: Mapping[str, Mapping[str, Sequence[str]]]) -> bool:
+def _callable(call: Said, tools: Mapping[str, Mapping[str, Sequence[str]] | None]) -> bool:
     """Tell whether the tool would take the call: it is there, knows the arguments' names and misses none."""
     if call.text not in tools or call.arguments is None:
         return False
     names, takes = set(call.arguments), tools[call.text]
-    return set(takes["required"]) <= names <= set(takes["all"])
+    return takes is None or set(takes["required"]) <= names <= set(takes["all"])
 
 
 def answered(text: str, gt_answer: Any) -> float:

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hpc_trex.ftbench.upstream.cs_bench import read_test, read_valid
+from hpc_trex.ftbench.upstream.gta import read_gta
 from hpc_trex.ftbench.upstream.hoc import read_hoc
 from hpc_trex.ftbench.upstream.lawbench import read_lawbench
 from hpc_trex.ftbench.upstream.openfindata import read_openfindata
 from hpc_trex.ftbench.upstream.sst2 import read_dev, read_train
+from hpc_trex.ftbench.upstream.tomg import read_tomg
 
 Reader = Callable[[Sequence[Path]], Iterator[dict[str, Any]]]
 
@@ -23,8 +25,10 @@ READERS: dict[str, Reader] = {
     "lawbench": read_lawbench,
     "cs-bench-test": read_test,
     "cs-bench-valid": read_valid,
+    "gta": read_gta,
     "hoc": read_hoc,
     "openfindata": read_openfindata,
     "sst-2-dev": read_dev,
     "sst-2-train": read_train,
+    "tomg": read_tomg,
 }

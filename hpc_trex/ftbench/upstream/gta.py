@@ -1,0 +1,125 @@
+"""GTA: each dialogue of a user, an agent and its tools becomes one row a step of the agent (task gta)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpc_trex.errors import UsageProblem
+
+#: Upstream's agent is told so before its last answer, in other words.
+LAST = "User: Sum up what was found and give the final answer. Call no tool."
+
+
+def read_gta(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Yield the steps of every dialogue of ``dataset.json``: what was said so far, and what the agent does next.
+
+    ``query`` (number of the dialogue), ``step``, ``kind`` (tool or answer), ``tool_list`` (text), ``tools`` (name -> arguments
+    it takes, all and required), ``files`` (text), ``history`` (text), ``gold`` (the true step, in the format of ReAct),
+    ``gt_answer`` and ``unseen`` (results so far that are images). Raises :class:`UsageProblem` naming file, dialogue and message.
+    """
+    for path in paths:
+        for query, item in _dialogues(path).items():
+            where = f"{path} (dialogue {query})"
+            try:
+                yield from _steps(str(query), item)
+            except (KeyError, IndexError, TypeError, AttributeError) as error:
+                raise _wrong(where, f"not as GTA's dialogues are: {type(error).__name__}: {error}") from None
+            except ValueError as error:
+                raise _wrong(where, str(error)) from None
+
+
+def _dialogues(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise _wrong(str(path), f"not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise _wrong(str(path), f"a JSON {type(value).__name__}, not an object of dialogues")
+    return value
+
+
+def _wrong(where: str, what: str) -> UsageProblem:
+    return UsageProblem(
+        f"{where}: {what}", hint="upstream has changed it; the card's revision is what the reader knows"
+    )
+
+
+def _steps(query: str, item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a dialogue's steps. Raises ``KeyError`` and its kind, ``ValueError`` with words for what can be told."""
+    dialogs = item["dialogs"]
+    turns = [place for place, message in enumerate(dialogs) if message["role"] == "assistant" and _acts(message)]
+    if not turns:
+        raise ValueError("the agent says nothing")
+    whole = {
+        "query": query,
+        "tool_list": "\n".join(_tool_line(tool) for tool in item["tools"]),
+        "tools": {tool["name"]: _arguments(tool) for tool in item["tools"]},
+        "files": ", ".join(str(file["path"]) for file in item["files"]),
+        "gt_answer": item["gt_answer"],
+    }
+    for step, place in enumerate(turns, start=1):
+        message, before = dialogs[place], dialogs[:place]
+        kind = "tool" if message.get("tool_calls") else "answer"
+        history = [_said(one) for one in before]
+        if kind == "answer" and place == turns[-1]:
+            history.append(LAST)
+        unseen = sum(_is_image(one) for one in before)
+        said = {"history": "\n".join(history), "gold": _said(message), "unseen": unseen}
+        yield {**whole, "step": step, "kind": kind, **said}
+
+
+def _acts(message: Mapping[str, Any]) -> bool:
+    """Tell whether the agent does anything: its last message is empty where an image is all that was asked for."""
+    return bool(message.get("tool_calls") or str(message.get("content") or "").strip())
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    """Return a message as ReAct writes it."""
+    role, content = message["role"], message.get("content")
+    if role == "assistant":
+        if not message.get("tool_calls"):
+            return f"Final Answer: {content}"
+        call = message["tool_calls"][0]["function"]
+        return f"Action: {call['name']}\nAction Input: {json.dumps(call['arguments'], ensure_ascii=False)}"
+    if role not in ("user", "tool"):
+        raise ValueError(f"unknown role {role!r:.40}")
+    return f"User: {content}" if role == "user" else f"Response: {_shown(content)}"
+
+
+def _shown(content: Any) -> str:
+    """Return a tool's result as text: of an image or another file its kind and name, which is all a text model gets."""
+    if isinstance(content, list):
+        return "\n".join(map(_shown, content))
+    if not isinstance(content, dict):
+        return "" if content is None else str(content)
+    text = str(content["content"])
+    return text if content["type"] == "text" else f"[{content['type']}]({text})"
+
+
+def _is_image(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [content]
+    return any(isinstance(part, dict) and part.get("type") != "text" for part in parts)
+
+
+def _tool_line(tool: Mapping[str, Any]) -> str:
+    given = [_argument_line(one) for one in tool["inputs"]]
+    return f"- {tool['name']}: {tool['description']} Arguments: {'; '.join(given) or 'none'}."
+
+
+def _argument_line(one: Mapping[str, Any]) -> str:
+    about = [str(one["type"])]
+    about += ["optional"] if one.get("optional") else []
+    about += [str(one["description"])] if one.get("description") else []
+    return f"{one.get('name') or 'argument'} ({', '.join(about)})"
+
+
+def _arguments(tool: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """Return the names of a tool's arguments, all and required; None where upstream does not name them all."""
+    if not all(one.get("name") for one in tool["inputs"]):
+        return None
+    names = [str(one["name"]) for one in tool["inputs"]]
+    return {"all": names, "required": [str(one["name"]) for one in tool["inputs"] if not one.get("optional")]}

@@ -1,0 +1,119 @@
+"""TOMG-Bench: one CSV a subtask, each with columns of its own, become rows of one shape (task tomg-bench)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.readers import READERS
+
+#: File name -> the columns that say what is asked for beside ``Instruction``: counts of a new molecule, or an edit of one.
+COUNTS = {
+    "MolCustom_AtomNum": [
+        "carbon",
+        "oxygen",
+        "nitrogen",
+        "sulfur",
+        "fluorine",
+        "chlorine",
+        "bromine",
+        "iodine",
+        "phosphorus",
+        "boron",
+        "silicon",
+        "selenium",
+        "tellurium",
+        "arsenic",
+        "antimony",
+        "bismuth",
+        "polonium",
+    ],
+    "MolCustom_BondNum": ["single", "double", "triple", "rotatable", "aromatic"],
+    "MolCustom_FunctionalGroup": [
+        "benzene rings",
+        *[
+            "hydroxyl",
+            "anhydride",
+            "aldehyde",
+            "ketone",
+            "carboxyl",
+            "ester",
+            "amide",
+            "amine",
+            "nitro",
+            "halo",
+            "nitrile",
+            "thiol",
+            "sulfide",
+            "disulfide",
+            "sulfoxide",
+            "sulfone",
+            "borane",
+        ],
+    ],
+}
+EDITS = {
+    "MolEdit_AddComponent": ("molecule", "added_group"),
+    "MolEdit_DelComponent": ("molecule", "removed_group"),
+    "MolEdit_SubComponent": ("molecule", "added_group", "removed_group"),
+    "MolOpt_LogP": ("molecule",),
+    "MolOpt_MR": ("molecule",),
+    "MolOpt_QED": ("molecule",),
+}
+
+
+def read_tomg(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the subtasks' files, each with the same columns, empty where a subtask has no such.
+
+    ``subtask``, ``Instruction``, ``molecule`` (to be edited), ``added_group``, ``removed_group``, ``wanted`` (counts by name,
+    also those of which there should be none) and ``goal``, all that in one line of text. Raises :class:`UsageProblem` naming
+    file and line for a file that is no subtask's, a missing column and a count that is no whole number.
+    """
+    for path in paths:
+        if path.stem not in (*COUNTS, *EDITS):
+            raise UsageProblem(
+                f"{path}: the file of no subtask; those are {', '.join((*COUNTS, *EDITS))}",
+                hint="upstream has changed it; the card's revision is what the reader knows",
+            )
+        subtask = path.stem.partition("_")[2]
+        for row in READERS[path.suffix](path):
+            columns = {name: _text(row.columns, name, row.where) for name in ("Instruction", *EDITS.get(path.stem, ()))}
+            wanted = {name: _count(row.columns, name, row.where) for name in COUNTS.get(path.stem, ())}
+            yield {
+                "subtask": subtask,
+                "molecule": "",
+                "added_group": "",
+                "removed_group": "",
+                **columns,
+                "wanted": wanted,
+                "goal": _goal(subtask, columns, wanted),
+            }
+
+
+def _goal(subtask: str, columns: Mapping[str, str], wanted: Mapping[str, int]) -> str:
+    """Return what a person who reads a case wants to see instead of a right answer: there are many."""
+    counts = [f"{count} {name}" for name, count in wanted.items() if count]
+    edits = [f"{name} {value}" for name, value in columns.items() if name != "Instruction"]
+    return f"{subtask}: {', '.join(counts or edits) or 'none of the counted'}"
+
+
+def _text(columns: Mapping[str, Any], name: str, where: str) -> str:
+    value = columns.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise UsageProblem(
+            f"{where}: no text in the column {name}; there are {', '.join(sorted(columns))}",
+            hint="upstream has changed it; the card's revision is what the reader knows",
+        )
+    return value
+
+
+def _count(columns: Mapping[str, Any], name: str, where: str) -> int:
+    text = _text(columns, name, where)
+    try:
+        return int(text.removesuffix(".0"))
+    except ValueError:
+        raise UsageProblem(
+            f"{where}: {text!r:.40} in the column {name} is no whole number", hint="upstream has changed it"
+        ) from None
