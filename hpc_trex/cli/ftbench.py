@@ -12,7 +12,9 @@ from hpc_trex.cli.lazy import Entry, LazyGroup
     cls=LazyGroup,
     table={
         "list": Entry("ftbench_list", "List the task cards."),
-        "show": Entry("ftbench_show", "Print one task card."),
+        "show": Entry("ftbench_show", "Tell what a task is, or print its card."),
+        "fetch": Entry("ftbench_fetch", "Bring the data of the real tasks to this site."),
+        "verify": Entry("ftbench_verify", "Look whether what was fetched is what it was."),
     },
 )
 def command() -> None:

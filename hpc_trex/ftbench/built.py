@@ -174,6 +174,6 @@ def _not_yours(path: Path) -> EnvironmentProblem:
         owner = "belongs to somebody else"
     return EnvironmentProblem(
         f"{path} cannot be read: it {owner}",
-        hint="ask them to share it (hpc-trex ftbench fetch --group), or fetch it for yourself: --into FOLDER, "
+        hint="ask them to share it (hpc-trex ftbench fetch --profile PROFILE, whose share is group), or fetch it for yourself: --into FOLDER, "
         "then: export HPC_TREX_STAGE=FOLDER",
     )

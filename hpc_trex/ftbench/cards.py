@@ -53,7 +53,12 @@ def load_card(task: str) -> LoadedCard:
 
 def list_cards() -> list[TaskCard]:
     """Return the built-in cards (and those of the site's own folder) in the order of their names."""
-    return [load_card(str(path)).card for _, path in sorted(_built_in().items())]
+    return [loaded.card for loaded in list_loaded()]
+
+
+def list_loaded() -> list[LoadedCard]:
+    """Return the same with their files."""
+    return [load_card(str(path)) for _, path in sorted(_built_in().items())]
 
 
 def source_path(source: Source, origin: Path) -> Path:
