@@ -1,7 +1,6 @@
-"""Molecules written as SMILES: read, compared and counted by RDKit.
+"""What a metric wants to know of molecules: how alike two are, what one is made of, what it would be like.
 
-Only scorers that need it import this module. RDKit writes a line for each SMILES that is none, and models write many: its
-log is switched off. Raises :class:`EnvironmentProblem` at import where RDKit lacks.
+Only scorers that need it import this module, for it imports RDKit (:mod:`hpc_trex.ftbench.molecules`).
 """
 
 from __future__ import annotations
@@ -9,18 +8,10 @@ from __future__ import annotations
 from functools import cache, lru_cache
 from typing import Any
 
-from hpc_trex.errors import EnvironmentProblem
+from hpc_trex.ftbench.molecules import molecule, rdkit
 
-try:
-    from rdkit import Chem, DataStructs, rdBase
-    from rdkit.Chem import QED, rdFingerprintGenerator, rdMolDescriptors
-except ImportError as error:
-    raise EnvironmentProblem(
-        f"this task's metric reads molecules, which needs rdkit: {error}",
-        hint='pip install "hpc-trex[chem]" where jobs run (the images have it)',
-    ) from error
-
-rdBase.DisableLog("rdApp.*")
+_chem = rdkit("Chem")
+_descriptors = rdkit("Chem.rdMolDescriptors")
 
 #: Element -> its number, for the counts that a task asks for.
 ATOMS = {
@@ -73,26 +64,6 @@ RADIUS, BITS = 2, 2048
 
 
 @lru_cache(maxsize=4096)
-def molecule(smiles: str) -> Any | None:
-    """Return the molecule of a SMILES; None for text that is none, and for a text without a single atom.
-
-    RDKit reads the empty text as a molecule of no atoms, which would make silence a valid answer. As RDKit does, words
-    after a blank are taken for the molecule's name.
-    """
-    try:
-        found = Chem.MolFromSmiles(smiles)
-    except UnicodeEncodeError:  # half a character
-        return None
-    return found if found is not None and found.GetNumAtoms() else None
-
-
-def canonical(smiles: str) -> str:
-    """Return the one spelling of a molecule that RDKit gives it, empty for a text that is no molecule."""
-    found = molecule(smiles)
-    return "" if found is None else str(Chem.MolToSmiles(found))
-
-
-@lru_cache(maxsize=4096)
 def _fingerprint(smiles: str) -> Any | None:
     found = molecule(smiles)
     return None if found is None else _morgan().GetFingerprint(found)
@@ -104,7 +75,7 @@ def similarity(left: str, right: str) -> float:
     0 where one of them is no molecule.
     """
     one, other = _fingerprint(left), _fingerprint(right)
-    return 0.0 if one is None or other is None else float(DataStructs.TanimotoSimilarity(one, other))
+    return 0.0 if one is None or other is None else float(rdkit("DataStructs").TanimotoSimilarity(one, other))
 
 
 def atoms(found: Any, element: str) -> int:
@@ -121,23 +92,23 @@ def groups(found: Any, name: str) -> int:
 def bonds(found: Any, kind: str) -> int:
     """Return how many bonds of a kind of :data:`BONDS` there are; those to implicit hydrogen do not count."""
     if kind == "rotatable":
-        return int(rdMolDescriptors.CalcNumRotatableBonds(found))
-    wanted = getattr(Chem.BondType, kind.upper())
+        return int(_descriptors.CalcNumRotatableBonds(found))
+    wanted = getattr(_chem.BondType, kind.upper())
     return sum(bond.GetBondType() == wanted for bond in found.GetBonds())
 
 
 def measured(found: Any, name: str) -> float:
     """Return one of :data:`PROPERTIES`: Crippen's logP, Crippen's molar refractivity, or the drug-likeness QED."""
     if name == "QED":
-        return float(QED.qed(found))  # type: ignore[no-untyped-call]
-    return float(rdMolDescriptors.CalcCrippenDescriptors(found)[("LogP", "MR").index(name)])
+        return float(rdkit("Chem.QED").qed(found))
+    return float(_descriptors.CalcCrippenDescriptors(found)[("LogP", "MR").index(name)])
 
 
 @cache
 def _pattern(name: str) -> Any:
-    return Chem.MolFromSmarts(GROUPS[name])
+    return _chem.MolFromSmarts(GROUPS[name])
 
 
 @cache
 def _morgan() -> Any:
-    return rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    return rdkit("Chem.rdFingerprintGenerator").GetMorganGenerator(radius=RADIUS, fpSize=BITS)

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 from hpc_trex.errors import UsageProblem
 from hpc_trex.evaluation.metrics import Judged
 from hpc_trex.evaluation.scorers import molecules
+from hpc_trex.ftbench.molecules import canonical
 from hpc_trex.models import MetricSpec
 
 LEAST_SIMILARITY = 0.6
@@ -125,7 +126,7 @@ class _Cell(NamedTuple):
 def compared(right: Sequence[Step], steps: Sequence[Step]) -> Scores:
     """Return the four scores of an answer's steps against the right ones (at least one)."""
     best = _aligned(right, steps)
-    valid = sum(bool(molecules.canonical(step.smiles)) for step in steps) / max(1, len(steps))
+    valid = sum(bool(canonical(step.smiles)) for step in steps) / max(1, len(steps))
     logic = best.matches / len(right)
     return Scores(*(round(value, 2) for value in (best.total, best.partial, valid, logic)))
 
@@ -154,9 +155,9 @@ def _pair(before: _Cell, wanted: Step, step: Step) -> _Cell:
     if wanted.subtype != step.subtype:
         return before._replace(how=OTHER_SUBTYPE, penalty=before.penalty - _PENALTY)
     near = molecules.similarity(wanted.smiles, step.smiles)
-    spelled = molecules.canonical(wanted.smiles)
+    spelled = canonical(wanted.smiles)
     return _Cell(
-        before.total + (wanted.weight if spelled and spelled == molecules.canonical(step.smiles) else 0.0),
+        before.total + (wanted.weight if spelled and spelled == canonical(step.smiles) else 0.0),
         before.partial + (wanted.weight * near if near >= LEAST_SIMILARITY else 0.0),
         MATCH,
         before.penalty,

@@ -26,6 +26,7 @@ from typing import Any
 from hpc_trex.errors import UsageProblem
 from hpc_trex.evaluation.metrics import Judged
 from hpc_trex.evaluation.scorers import molecules
+from hpc_trex.ftbench.molecules import molecule
 from hpc_trex.models import MetricSpec
 
 #: Columns that the card has to keep.
@@ -52,7 +53,7 @@ def judge_tomg(answer: str, reference: str, spec: MetricSpec, row: Mapping[str, 
     if subtask not in (*CUSTOM, *EDITED):
         raise UsageProblem(f"the metric tomg knows no subtask {subtask!r}", hint="correct the rows of the task card")
     smiles = written(answer)
-    found = molecules.molecule(smiles)
+    found = molecule(smiles)
     weighted = spec.options.get("score") == "weighted"
     if found is None:
         none = ("valid", "weighted") if subtask in EDITED else ("valid",)
@@ -101,7 +102,7 @@ def _product(text: str) -> str:
 
 
 def _given(smiles: str) -> Any:
-    found = molecules.molecule(smiles)
+    found = molecule(smiles)
     if found is None:
         raise UsageProblem(
             f"the molecule {smiles!r:.80} to be edited is none", hint="correct the rows of the task card"

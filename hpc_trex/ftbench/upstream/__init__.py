@@ -14,6 +14,7 @@ from hpc_trex.ftbench.upstream.cs_bench import read_test, read_valid
 from hpc_trex.ftbench.upstream.gta import read_gta
 from hpc_trex.ftbench.upstream.hoc import read_hoc
 from hpc_trex.ftbench.upstream.lawbench import read_lawbench
+from hpc_trex.ftbench.upstream.omebench import read_silver
 from hpc_trex.ftbench.upstream.openfindata import read_openfindata
 from hpc_trex.ftbench.upstream.sst2 import read_dev, read_train
 from hpc_trex.ftbench.upstream.tomg import read_tomg
@@ -27,6 +28,7 @@ READERS: dict[str, Reader] = {
     "cs-bench-valid": read_valid,
     "gta": read_gta,
     "hoc": read_hoc,
+    "omebench-silver": read_silver,
     "openfindata": read_openfindata,
     "sst-2-dev": read_dev,
     "sst-2-train": read_train,

@@ -1,0 +1,58 @@
+"""oMeBench: which of Silver's made-up reactions are reactions of Gold in another spelling (task omebench)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.readers import read_jsonl
+
+
+def read_silver(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the ``.jsonl`` files (Silver) with ``gold``: the reaction of the ``.json`` files (Gold) that each is.
+
+    Empty where it is none of them. Two reactions are the same when reactants and products are the same molecules; the steps
+    between, the conditions and the spelling may differ. No check of texts sees that: of a molecule written in another order
+    no word is the same. Raises :class:`UsageProblem` naming file and place, :class:`EnvironmentProblem` where rdkit lacks.
+    """
+    gold = {
+        _identity(row, f"{path} (entry {number})"): str(row["reaction_id"])
+        for path in paths
+        if path.suffix == ".json"
+        for number, row in enumerate(_entries(path), start=1)
+    }
+    for path in paths:
+        for row in read_jsonl(path) if path.suffix == ".jsonl" else ():
+            yield {**row.columns, "gold": gold.get(_identity(row.columns, row.where), "")}
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise _wrong(str(path), f"not valid JSON: {error}") from None
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise _wrong(str(path), "not a JSON list of reactions")
+    return value
+
+
+def _wrong(where: str, what: str) -> UsageProblem:
+    return UsageProblem(
+        f"{where}: {what}", hint="upstream has changed it; the card's revision is what the reader knows"
+    )
+
+
+def _identity(columns: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    from hpc_trex.ftbench.molecules import same_set  # rdkit, of an extra
+
+    sides = [columns.get(name) for name in ("reactants_smiles", "products_smiles")]
+    if "reaction_id" not in columns or not all(isinstance(side, list) and all(map(_is_text, side)) for side in sides):
+        raise _wrong(where, "no reaction with reaction_id, reactants_smiles and products_smiles")
+    return same_set(sides[0] or ()), same_set(sides[1] or ())
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
