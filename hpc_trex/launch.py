@@ -17,8 +17,9 @@ from hpc_trex.agents.llm.replay import copy_answers
 from hpc_trex.agents.prior import begin_with
 from hpc_trex.errors import UsageProblem
 from hpc_trex.files import write_record
-from hpc_trex.ftbench.cards import LoadedCard, load_card
+from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.materialise import materialise
+from hpc_trex.ftbench.pool import load_pool
 from hpc_trex.knowledge.start import start_lines
 from hpc_trex.launch_llm import endpoint_words, llm_settings
 from hpc_trex.layout import SearchPaths, home
@@ -71,6 +72,8 @@ class LaunchOptions(Record):
     """Time limit of one training job."""
     processes: int | None = None
     """Training processes a node, each on its own GPU where there are GPUs."""
+    source: tuple[str, ...] = ()
+    """Training rows that the user brings, ``NAME=FILE`` each."""
     drop_overlap: bool = False
     in_allocation: bool = False
     """Jobs are steps of the allocation that this process runs in."""
@@ -108,7 +111,7 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
     Raises UsageProblem or NotFound naming the option, file or key that is wrong, EnvironmentProblem when a hub model
     cannot be reached, SubmitRefused when Slurm would refuse the jobs (asked with ``--test-only``).
     """
-    loaded = load_card(options.task)
+    loaded = load_pool(options.task, options.source)
     profile = _profile(options)
     check_limits(profile)
     check_image(profile)

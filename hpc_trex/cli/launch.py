@@ -23,6 +23,7 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
     epilog="\b\nExamples:\n  hpc-trex launch\n  hpc-trex launch --task my-task.toml --model Qwen/Qwen3-1.7B --profile mycluster --max-nodes 12 -d",
 )
 @click.option("--task", default="mini-triage", show_default=True, help="Built-in task, a card's path, or lm-eval:NAME.")
+@click.option("--source", multiple=True, metavar="NAME=FILE", help="Bring training rows: prompt and answer, or as the task's.")
 @click.option("--model", default="builtin:tiny-qwen3", show_default=True, help="builtin:NAME, a folder, or a hub id.")
 @click.option("--profile", default="local", show_default=True, help="Where jobs run: a profile's name or file.")
 @click.option("--name", help="Name of the search; default: the task's name and a number.")

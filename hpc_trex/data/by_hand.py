@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.files import write_record
+from hpc_trex.ftbench.built import at_hand
 from hpc_trex.ftbench.cards import LoadedCard, load_card, source_path
 from hpc_trex.ftbench.materialise import block_lines
 from hpc_trex.ftbench.problems import read_toml, validated
@@ -28,7 +29,7 @@ from hpc_trex.ftbench.render import Renderer, RowProblem
 from hpc_trex.ftbench.rows import Row
 from hpc_trex.ftbench.sealed import refuse_sealed
 from hpc_trex.layout import cache
-from hpc_trex.models import DataRecipe, Heartbeat, JobKind, JobSandbox, JobSpec, ModelRef, Source, TaskCard
+from hpc_trex.models import DataRecipe, Heartbeat, JobKind, JobSandbox, JobSpec, ModelRef, Prompt, Source, TaskCard
 from hpc_trex.models.operators import FilterSimilar, Load, Mix
 
 #: Keys of a recipe file that belong to a card; with a card of its own none of them may stand there.
@@ -65,9 +66,10 @@ def read_recipe(path: Path, task: str | None) -> Alone:
 def first_rows(alone: Alone) -> dict[str, Row]:
     """Return the first row of each source that is loaded: that it is there and fits the templates."""
     render = Renderer(alone.loaded.card.prompt, str(alone.loaded.origin))
+    sources = at_hand(alone.loaded.card).sources
     found = {}
     for name in _loaded(alone.recipe):
-        rows = _rendered(name, alone.loaded.card.sources[name], render, alone.loaded.origin)
+        rows = _rendered(name, sources[name], render, alone.loaded.origin)
         first = next(rows, None)
         if first is None:
             raise UsageProblem(f"{alone.loaded.origin}: {name} has no rows", hint="name a file or split that has rows")
@@ -163,6 +165,8 @@ def _loaded(recipe: DataRecipe) -> list[str]:
 
 
 def _rendered(name: str, source: Source, render: Renderer, origin: Path) -> Iterator[Row]:
+    if source.rendered:
+        render = Renderer(Prompt(), str(origin))
     if source.path is not None and name != "test":
         refuse_sealed(data_files(source_path(source, origin)), f"{origin}: {name}")
     for raw in read_source(source, origin):
@@ -195,19 +199,20 @@ def _work(out: Path | None) -> Iterator[Path]:
 
 def _spec(alone: Alone, work: Path, base: str | None, sample: int | None, target: Path) -> JobSpec:
     card, origin = alone.loaded
+    readable = at_hand(card)
     render = Renderer(card.prompt, str(origin))
     sources = {}
     for name in _loaded(alone.recipe):
         path = work / f"{name}.jsonl"
         with path.open("w", encoding="utf-8", newline="\n") as handle:
-            for row in islice(_rendered(name, card.sources[name], render, origin), sample):
+            for row in islice(_rendered(name, readable.sources[name], render, origin), sample):
                 handle.write(json.dumps(row._asdict(), ensure_ascii=False) + "\n")
         if not path.stat().st_size:
             raise DataProblem(f"{origin}: {name} has no rows", hint="name a file or split that has rows")
         sources[name] = str(path)
     block = []
     if alone.guarded:
-        guarded = [row for part in ("dev", "test") for row in _rendered(part, getattr(card, part), render, origin)]
+        guarded = [row for part in ("dev", "test") for row in _rendered(part, getattr(readable, part), render, origin)]
         block = [work / "block.txt"]
         block[0].write_text("".join(f"{line}\n" for line in block_lines(guarded)), encoding="utf-8")
     write_record(work / "card.json", card)

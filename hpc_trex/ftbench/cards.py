@@ -18,6 +18,7 @@ from hpc_trex.ftbench.render import Renderer
 from hpc_trex.ftbench.sealed import refuse_sealed
 from hpc_trex.ftbench.shapes import Shaper
 from hpc_trex.models import Source, TaskCard, TrainConfig
+from hpc_trex.models.origin import SOURCE_NAME
 from hpc_trex.site import site_folders
 
 #: ``ftbench:NAME`` is a built-in name as well: it says where the task is from.
@@ -92,7 +93,7 @@ def _check(card: TaskCard, origin: Path) -> None:
     for key, source in {**named, "dev": card.dev, "test": card.test}.items():
         _check_source(key, source, origin)
     for name in card.sources:
-        if not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+        if not SOURCE_NAME.fullmatch(name):
             raise UsageProblem(
                 f"{origin}: sources.{name}: the name of a source becomes a file name",
                 hint="use letters, digits, - and _ only",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -11,6 +12,8 @@ from hpc_trex.models.shape import Shape
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 """Of a download or a table: it becomes a file name."""
+SOURCE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Of a source, for the same reason."""
 
 
 class Source(Record):

@@ -75,8 +75,11 @@ class Hub:
 
 
 def own_data_sets(card: TaskCard) -> frozenset[str]:
-    """Return the hub ids that a task is made of: its sources, dev and test."""
-    return frozenset(source.hub for source in (card.dev, card.test, *card.sources.values()) if source.hub)
+    """Return the hub ids that a task is made of: its sources, dev and test, and what its tables are built of."""
+    own = [source.hub for source in (card.dev, card.test, *card.sources.values()) if source.hub]
+    # A repository elsewhere is found on the hub under its own name, too.
+    own += [one.id or one.url.removesuffix(".git").rpartition("/")[2] for one in card.downloads.values()]
+    return frozenset(own)
 
 
 def _bare(identity: str) -> str:

@@ -49,7 +49,9 @@ def wishes_of(
         sources = [*card.sources.values(), card.dev, card.test]
         hub = [Wish("datasets", str(source.hub), str(source.revision)) for source in sources if source.hub]
         wishes += hub
-        if not hub:
+        if card.tables:
+            notes.append(f"task {card.name}: its data are brought by: hpc-trex ftbench fetch {task}")
+        elif not hub:
             notes.append(f"task {card.name}: its rows are made or read here; there is nothing to fetch")
     kinds: tuple[tuple[StagedKind, Iterable[str]], ...] = (
         ("models", models),

@@ -57,6 +57,8 @@ def _source_line(name: str, source: Source, rows: int | None) -> str:
     elif source.generator is not None:
         origin = f"generated: {source.generator}, {source.part}"
     else:
+    elif source.table is not None:
+        origin = f"the task's own table {source.table}"
         origin = f"file {PurePath(source.path or '').name}"
     trust = "trusted" if source.trusted else "not trusted"
     return f"- {one_line(name, 100)}: {'unknown number of' if rows is None else rows} rows, {trust}, {one_line(origin, 200)}"
