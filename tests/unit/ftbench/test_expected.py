@@ -95,7 +95,10 @@ def test_a_task_folder_has_the_same_shape_as_all(folder):
     assert card.name == folder.name
     assert card.capabilities
     assert card.licence != "unknown"
-    assert {one.role for one in card.references} >= {"base", "reference"}
+    roles = {one.role for one in card.references}
+    # Of some tasks neither base nor reference is published anywhere that could be read: then a card says so, and has none.
+    assert "trex" in roles
+    assert roles >= {"base", "reference"} or any("score" in one.source for one in card.references)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
