@@ -61,6 +61,8 @@ def measured(shape: Shape, config: TrainConfig) -> int:
     from hpc_trex.training.adapters import add_lora  # noqa: PLC0415
     from hpc_trex.training.data import Sample, Stream  # noqa: PLC0415
     from hpc_trex.training.loop import Loop, Plan  # noqa: PLC0415
+    from hpc_trex.training.objective import Answers, Form  # noqa: PLC0415
+    from hpc_trex.training.ranks import Ranks  # noqa: PLC0415
     from hpc_trex.training.train import make_accelerator  # noqa: PLC0415
 
     accelerator = make_accelerator(config)
@@ -79,13 +81,14 @@ def measured(shape: Shape, config: TrainConfig) -> int:
         model = add_lora(model, config.lora)
     rows = [Sample([(7 * place + row) % 1000 for place in range(config.max_seq_len)], 0) for row in range(MICRO)]
     plan = Plan(
-        config=config, samples=rows, stream=Stream(MICRO, seed=0, ordered=True), total=STEPS, seed=0, layout="packed",
-        additive_mask=False, pad_id=0, vocabulary=shape.vocabulary, half=True, checkpoints=None,
+        config=config, objective=Answers(rows), stream=Stream(MICRO, seed=0, ordered=True), total=STEPS, seed=0,
+        form=Form("packed", additive_mask=False, pad_id=0), vocabulary=shape.vocabulary, checkpoints=None,
         checkpoint_seconds=1e9, identity="",
     )  # fmt: skip
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        Loop(model.to(accelerator.device), plan, accelerator, Beat(AttemptPaths(Path(folder)), every=1e9)).run()
+        beat = Beat(AttemptPaths(Path(folder)), every=1e9)
+        Loop(model.to(accelerator.device), plan, Ranks(accelerator), beat).run()
     peak = torch.cuda.max_memory_allocated()
     del model
     torch.cuda.empty_cache()

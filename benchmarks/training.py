@@ -103,6 +103,8 @@ def ours(options: argparse.Namespace, *, packed: bool) -> dict[str, float]:
     from hpc_trex.training.data import Sample, Stream  # noqa: PLC0415
     from hpc_trex.training.load import load_model  # noqa: PLC0415
     from hpc_trex.training.loop import Loop, Plan  # noqa: PLC0415
+    from hpc_trex.training.objective import Answers, Form  # noqa: PLC0415
+    from hpc_trex.training.ranks import Ranks  # noqa: PLC0415
     from hpc_trex.training.train import make_accelerator  # noqa: PLC0415
 
     one_thread()
@@ -119,12 +121,12 @@ def ours(options: argparse.Namespace, *, packed: bool) -> dict[str, float]:
             clock.step()
 
     plan = Plan(
-        config=config, samples=rows, stream=Stream(len(rows), seed=0, ordered=False), total=len(rows) // options.batch,
-        seed=0, layout="packed" if packed else "padded", additive_mask=False, pad_id=0, vocabulary=800, half=False,
+        config=config, objective=Answers(rows), stream=Stream(len(rows), seed=0, ordered=False), total=len(rows) // options.batch,
+        seed=0, form=Form("packed" if packed else "padded", additive_mask=False, pad_id=0), vocabulary=800,
         checkpoints=None, checkpoint_seconds=1e9, identity="",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        loop = Loop(loaded.model, plan, accelerator, Watching(AttemptPaths(Path(folder)), every=1e9))
+        loop = Loop(loaded.model, plan, Ranks(accelerator), Watching(AttemptPaths(Path(folder)), every=1e9))
         clock.begin = time.process_time()
         trained = loop.run()
     return clock.figures(trained.progress.tokens)

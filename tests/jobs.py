@@ -43,15 +43,16 @@ def prepared_set(
                 "answer": f" {picked[-1]}",
             }
         )
-    _save(folder / "rows", made[:rows])
+    save_rows(folder / "rows", made[:rows])
     if holdout:
-        _save(folder / "holdout", made[rows:])
+        save_rows(folder / "holdout", made[rows:])
     manifest = {"rows": rows, "ordered": ordered, "format": style, "sha256": f"{rows:064d}"}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 
-def _save(folder: Path, rows: list[dict[str, str]]) -> None:
+def save_rows(folder: Path, rows: list[dict[str, str]]) -> None:
+    """Write rows of four texts as ``datasets`` does (``save_to_disk``)."""
     folder.mkdir(parents=True)
     table = pa.Table.from_pylist(rows)
     with (

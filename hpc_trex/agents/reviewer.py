@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hpc_trex.agents.apply import Draft, loaded
 from hpc_trex.agents.defaults import sources_of
@@ -19,6 +19,8 @@ from hpc_trex.memory.fit import misfit
 from hpc_trex.models import DataRecipe, Profile, Prompt, RoundPlan, TrainConfig
 from hpc_trex.models.operators import (
     Convert,
+    Dedup,
+    FilterConflicts,
     FilterLength,
     FilterLoss,
     FilterRegex,
@@ -30,6 +32,7 @@ from hpc_trex.models.operators import (
     Python,
     Sample,
     Split,
+    Step,
 )
 
 #: Sequences longer than this need hardware that no shipped profile asks for; far above any task card's answers.
@@ -97,6 +100,21 @@ def _sources(plan: RoundPlan, view: TreeView) -> Iterator[str]:
         weights = None if trial.mixture is None else trial.mixture.values()
         if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):
             yield f"trial {number}: mixture weights must be at least 0 and not all 0"
+        yield from _stages(number, trial.train, plan.data, names)
+
+
+def _stages(number: int, train: TrainConfig, data: DataRecipe, names: Sequence[str]) -> Iterator[str]:
+    """Stages of a trial: their sources loaded, and for a preference two answers to a prompt left."""
+    for place, stage in enumerate(train.stages, start=1):
+        for name in sorted({*stage.sources, *stage.rejected} - set(names)):
+            yield f"trial {number}: stage {place} names source {name!r}, which is not loaded; loaded: {', '.join(names)}"
+        if stage.objective == "dpo" and any(_takes_pairs(step) for step in data.steps):
+            yield f"trial {number}: stage {place} needs two answers to a prompt, and a step of the recipe leaves one"
+
+
+def _takes_pairs(step: Step) -> bool:
+    """Tell whether a step leaves one answer to a prompt."""
+    return isinstance(step, FilterConflicts) or (isinstance(step, Dedup) and "answer" not in step.columns)
 
 
 def _steps(data: DataRecipe) -> Iterator[str]:

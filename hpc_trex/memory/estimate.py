@@ -44,10 +44,10 @@ class Estimate(NamedTuple):
 def estimate(shape: Shape, train: TrainConfig, *, micro: int, processes: int = 1, half: bool = True) -> Estimate:
     """Return the bytes of a training with ``micro`` rows of ``max_seq_len`` places, all of which carry loss.
 
-    ``half``: computing in bf16, as ``precision = auto`` does on a GPU that has it.
+    Of several stages the largest counts: a pair of a ``dpo`` stage is two rows. ``half``: computing in bf16, as ``precision = auto`` does on a GPU that has it.
     """
     trained = trained_weights(shape, train)
-    places = micro * train.max_seq_len
+    places = micro * train.max_seq_len * (2 if any(stage.objective == "dpo" for stage in train.stages) else 1)
     return Estimate(
         weights=weight_bytes(shape, train, half=half),
         gradients=trained * FP32 * (2 if processes > 1 else 1),

@@ -46,6 +46,7 @@ from hpc_trex.models.search import (
 )
 from hpc_trex.models.serve import ServedLlm, ServerAddress, ServerView, ServeSpec
 from hpc_trex.models.shape import Shape
+from hpc_trex.models.stage import Stage
 from hpc_trex.models.staged import StagedFile, StagedItem, StagedKind
 from hpc_trex.models.states import (
     FATES,
@@ -81,10 +82,10 @@ __all__ = [
     "AttemptView",
     "BestView",
     "Budget",
-    "ClaimFinding",
     "BuiltDownload",
     "BuiltTable",
     "BuiltTask",
+    "ClaimFinding",
     "Container",
     "ControllerChain",
     "ControllerRun",
@@ -136,6 +137,7 @@ __all__ = [
     "Source",
     "Spent",
     "SpentRow",
+    "Stage",
     "StagedFile",
     "StagedItem",
     "StagedKind",

@@ -8,8 +8,10 @@ from pydantic import Field, model_validator
 
 from hpc_trex.models.base import Record, digest
 from hpc_trex.models.operators import Load, Mix, Step, identity
+from hpc_trex.models.stage import SHARED, Stage
 
 MAX_TRIALS = 5
+MAX_STAGES = 4
 
 #: Fields of TrainConfig that say how the numbers are computed.
 _HOW = {"attention", "loss"}
@@ -94,6 +96,8 @@ class TrainConfig(Record):
     """``nf4``: the frozen base in 4 bits under the adapters (QLoRA, arXiv 2305.14314); needs a GPU and bitsandbytes."""
     loss: Literal["auto", "plain", "chunked"] = "auto"
     """How the cross entropy is computed, not what it is: ``chunked`` never holds the logits of a whole batch."""
+    stages: tuple[Stage, ...] = Field(default=(), max_length=MAX_STAGES)
+    """What is learned one after the other, each from where the one before ended; empty: one stage of ``sft``."""
 
     def identity(self) -> dict[str, object]:
         """Return what decides the numbers, as plain data: what a digest of the experiment is taken of.
@@ -101,8 +105,23 @@ class TrainConfig(Record):
         How they are computed (attention, loss) is left out. A field that came after the first searches is left
         out at its default, so that the identity of an older plan stays what it was.
         """
-        plain = self.resolved().model_dump(mode="json", exclude=_HOW)
-        return _without(plain, _LATER) | {"lora": _without(plain["lora"], _LATER_LORA)}
+        plain = self.resolved().model_dump(mode="json", exclude=_HOW | {"stages"})
+        same = _without(plain, _LATER) | {"lora": _without(plain["lora"], _LATER_LORA)}
+        stages = [stage for stage, _ in self.staged()]
+        shared = {name: getattr(stages[0], name) for name in SHARED}
+        if len(stages) == 1 and stages[0] == Stage(**shared):  # the one stage that is not worth the name
+            return same | shared
+        without = {name: value for name, value in same.items() if name not in SHARED}
+        return without | {"stages": [stage.identity() for stage in stages]}
+
+    def staged(self) -> list[tuple[Stage, TrainConfig]]:
+        """Return the stages in their order, filled, each with the training as it is during it."""
+        shared = {name: getattr(self, name) for name in SHARED}
+        filled = [stage.filled(shared) for stage in self.stages or (Stage(),)]
+        return [
+            (stage, self.model_copy(update={"stages": (), **{name: getattr(stage, name) for name in SHARED}}))
+            for stage in filled
+        ]
 
     def resolved(self) -> TrainConfig:
         """Return the configuration without what has no effect: LoRA settings of a full training."""

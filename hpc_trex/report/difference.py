@@ -74,7 +74,9 @@ def describe_train(train: TrainConfig) -> dict[str, str]:
     """Return a training configuration as flat names and texts; LoRA settings only where they count."""
     flat: dict[str, str] = {}
     for name, value in train.resolved().model_dump().items():
-        if name != "lora":
+        if name == "stages":
+            flat[name] = one_line(" -> ".join(stage.shown for stage in train.stages)) or "-"
+        elif name != "lora":
             flat[name] = number(value)
         elif train.method == "lora":
             flat |= {f"lora.{inner}": number(setting) for inner, setting in value.items()}

@@ -17,6 +17,8 @@ from hpc_trex.models import Heartbeat, LossPoint, ModelRef, TrainConfig
 from hpc_trex.training import data
 from hpc_trex.training.beat import Beat
 from hpc_trex.training.loop import Loop, Plan, Trained
+from hpc_trex.training.objective import Answers, Form
+from hpc_trex.training.ranks import Ranks
 from hpc_trex.training.say import say
 
 END = "<|end|>"
@@ -92,22 +94,19 @@ def _pretrain(model: Any, recipe: BuiltinModel, samples: list[data.Sample], pad_
     )
     plan = Plan(
         config=config,
-        samples=samples,
+        objective=Answers(samples),
         stream=data.Stream(len(samples), seed=recipe.seed, ordered=False),
         total=recipe.steps,
         seed=recipe.seed,
-        layout="packed",
-        additive_mask=False,
-        pad_id=pad_id,
+        form=Form("packed", additive_mask=False, pad_id=pad_id),
         vocabulary=recipe.vocab,
-        half=False,
         checkpoints=None,
         checkpoint_seconds=float("inf"),
         identity="",
         phase="pretraining",
     )
     # Always on the CPU: it takes less than a minute there, and every machine makes the same model.
-    return Loop(model, plan, Accelerator(cpu=True, mixed_precision="no"), beat).run()
+    return Loop(model, plan, Ranks(Accelerator(cpu=True, mixed_precision="no")), beat).run()
 
 
 def make_tokenizer(rows: data.Rows, recipe: BuiltinModel) -> Any:

@@ -24,6 +24,8 @@ class Batch(NamedTuple):
     """Tokens that are no padding."""
     places: int
     """B times T."""
+    owners: torch.Tensor
+    """(B, T): the number of the sample that a place belongs to; -1 for padding."""
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -72,6 +74,7 @@ def _tensors(
     labels = torch.full(shape, IGNORED, dtype=torch.long)
     positions = torch.zeros(shape, dtype=torch.long)
     segment = torch.zeros(shape, dtype=torch.long)  # 0 is padding
+    owners = torch.full(shape, -1, dtype=torch.long)
     for row, members in enumerate(rows):
         start = 0
         for number, index in enumerate(members, start=1):
@@ -81,13 +84,14 @@ def _tensors(
             labels[row, start : end - 1] = torch.tensor(sample.labels[1:], dtype=torch.long)
             positions[row, start:end] = torch.arange(end - start)
             segment[row, start:end] = number
+            owners[row, start:end] = index
             start = end
     inputs: dict[str, Any] = {"input_ids": ids, "position_ids": positions}
     if layout == "padded":
         inputs["attention_mask"] = (segment > 0).long()
     elif layout == "packed":
         inputs["attention_mask"] = block_mask(segment, additive=additive)
-    return Batch(inputs, labels, int((segment > 0).sum()), segment.numel())
+    return Batch(inputs, labels, int((segment > 0).sum()), segment.numel(), owners)
 
 
 def block_mask(segment: torch.Tensor, *, additive: bool = False) -> torch.Tensor:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpc_trex.errors import JobFailure
 from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, write_record
 from hpc_trex.models import FailureClass, ModelRef
 from hpc_trex.training.progress import MARKER, Checkpoint, Progress, complete_checkpoints
 
+if TYPE_CHECKING:
+    from hpc_trex.training.ranks import Ranks
+
 KEPT = 2
 _TENSORS = "state.pt"
 
 
-def save_checkpoint(folder: Path, progress: Progress, model: Any, optimizer: Any) -> Path:
-    """Save the trainable weights, the optimizer and the progress; return the checkpoint's folder.
+def save_checkpoint(folder: Path, progress: Progress, state: dict[str, Any]) -> Path:
+    """Save the state of ``Ranks.state``, with that of the stage, and the progress; return the checkpoint's folder.
 
     No random state is saved: every step seeds itself from seed, step and rank, and the learning rate and the data
     order are functions of the step. Raises ``EnvironmentProblem`` when the disk is full; older checkpoints stay.
@@ -25,7 +28,6 @@ def save_checkpoint(folder: Path, progress: Progress, model: Any, optimizer: Any
     import torch
 
     target = folder / f"step-{progress.step:08d}"
-    state = {"weights": trainable(model), "optimizer": optimizer.state_dict()}
     try:
         shutil.rmtree(target, ignore_errors=True)  # one without its marker, left by a kill
         target.mkdir(parents=True)
@@ -58,8 +60,11 @@ def mark_finished(folder: Path, progress: Progress, model: ModelRef) -> None:
     _prune(folder, 1)
 
 
-def load_checkpoint(checkpoint: Checkpoint, model: Any, optimizer: Any) -> None:
-    """Put a checkpoint's weights and optimizer state in place. Raises :class:`JobFailure` where they do not fit."""
+def load_checkpoint(checkpoint: Checkpoint, ranks: Ranks, model: Any, optimizer: Any | None) -> dict[str, Any]:
+    """Put a checkpoint's weights and optimizer state in place and return what it holds of its stage.
+
+    Without an optimizer only the weights: the next stage begins with a new one. Raises :class:`JobFailure` where they do not fit.
+    """
     import torch
 
     path = checkpoint.folder / _TENSORS
@@ -68,15 +73,12 @@ def load_checkpoint(checkpoint: Checkpoint, model: Any, optimizer: Any) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         with torch.no_grad():
             for name in own.keys() | state["weights"].keys():
-                own[name].copy_(state["weights"][name])
-        optimizer.load_state_dict(state["optimizer"])
+                ranks.put(own[name], state["weights"][name])
+        if optimizer is not None:
+            ranks.put_optimizer(optimizer, state["optimizer"])
+        return dict(state.get("stage", {}))
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise JobFailure(f"checkpoint {path} cannot be used: {error}", failure=FailureClass.ENVIRONMENT) from error
-
-
-def trainable(model: Any) -> dict[str, Any]:
-    """Return the weights that are trained, by name."""
-    return {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
 
 
 def _prune(folder: Path, keep: int) -> None:

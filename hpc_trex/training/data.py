@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,8 +80,12 @@ def mix(rows: Rows, weights: dict[str, float], seed: int) -> Rows:
     for name in sorted(counts):
         where = places.get(name, [])
         kept += [where[index] for index in rng.permutation(len(where))[: counts[name]]]
-    kept.sort()
-    return Rows(*([column[index] for index in kept] for column in rows))
+    return part(rows, sorted(kept))
+
+
+def part(rows: Rows, places: Sequence[int]) -> Rows:
+    """Return the rows at ``places``, in that order."""
+    return Rows(*([column[place] for place in places] for column in rows))
 
 
 def tokenise(rows: Rows, tokenizer: Any, *, max_seq_len: int, style: str) -> tuple[list[Sample], int]:
@@ -94,19 +98,42 @@ def tokenise(rows: Rows, tokenizer: Any, *, max_seq_len: int, style: str) -> tup
     if not rows.prompts:
         raise JobFailure("the training set is empty", failure=FailureClass.DATA, hint="loosen the recipe's filters")
     plain = style != "chat"
-    prompts = tokenizer(rows.prompts, add_special_tokens=plain, return_attention_mask=False)["input_ids"]
-    answers = tokenizer(rows.answers, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-    end = tokenizer.eos_token_id
     samples, cut = [], 0
-    for given, wanted in zip(prompts, answers, strict=True):
-        # Some tokenizers end every text: a prompt goes on.
-        before = given[:-1] if plain and given and given[-1] == end else given
-        after = wanted if wanted and wanted[-1] == end else [*wanted, end]
+    for before, after in _halves(rows, tokenizer, special=plain):
         ids = [*before, *after]
         over = max(0, len(ids) - max_seq_len)
         cut += over > 0
         samples.append(Sample(ids[over:], max(0, len(before) - over)))
     return samples, cut
+
+
+def tokenise_texts(rows: Rows, tokenizer: Any, *, max_seq_len: int, style: str) -> list[Sample]:
+    """Return the samples of continued pre-training: all tokens carry loss, prompt and answer are one text.
+
+    A text that is longer than ``max_seq_len`` becomes several samples, so that nothing of it is lost. A row without an
+    answer is plain text, which no chat template has touched.
+    """
+    bare = [not answer.strip() for answer in rows.answers]
+    found: dict[int, list[int]] = {}
+    for plain in (True, False):
+        own = [place for place, text_only in enumerate(bare) if text_only == plain]
+        if own:
+            halves = _halves(part(rows, own), tokenizer, special=plain or style != "chat")
+            found |= {place: [*before, *after] for place, (before, after) in zip(own, halves, strict=True)}
+    whole = (found[place] for place in range(len(bare)))
+    pieces = (ids[start : start + max_seq_len] for ids in whole for start in range(0, len(ids), max_seq_len))
+    return [Sample(piece, 0) for piece in pieces if len(piece) > 1]
+
+
+def _halves(rows: Rows, tokenizer: Any, *, special: bool) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield the ids of prompt and answer of each row, the answer with the end of text."""
+    prompts = tokenizer(rows.prompts, add_special_tokens=special, return_attention_mask=False)["input_ids"]
+    answers = tokenizer(rows.answers, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    end = tokenizer.eos_token_id
+    for given, wanted in zip(prompts, answers, strict=True):
+        # Some tokenizers end every text: a prompt goes on.
+        before = given[:-1] if special and given and given[-1] == end else given
+        yield before, wanted if wanted and wanted[-1] == end else [*wanted, end]
 
 
 class Stream:

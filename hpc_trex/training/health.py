@@ -23,13 +23,14 @@ class LossWatch:
     """Looks at every step's loss (mean per answer token) and gradient norm.
 
     Beside NaN and infinity, a mean over the last five steps above three times the first loss *and* above twice the
-    loss of guessing, ln(vocabulary), is divergence: such a model is far worse than one that knows nothing.
+    loss of guessing, ln(choices), is divergence: such a model is far worse than one that knows nothing. The choices are
+    the vocabulary, or 2 where one of two answers is to be preferred.
     """
 
-    def __init__(self, vocabulary: int, *, first: float | None = None, recent: Iterable[float] = ()) -> None:
+    def __init__(self, choices: int, *, first: float | None = None, recent: Iterable[float] = ()) -> None:
         self.first = first
         self.recent: deque[float] = deque(recent, maxlen=_RECENT)
-        self._guessing = math.log(vocabulary)
+        self._guessing = math.log(choices)
 
     def see(self, step: int, loss: float, gradient_norm: float) -> None:
         """Take in one step. Raises :class:`Diverged`."""

@@ -8,10 +8,12 @@ that one code runs on CPUs and GPUs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from hpc_trex.training.say import say
 
@@ -19,6 +21,8 @@ from hpc_trex.training.say import say
 CHUNK_ELEMENTS = 2**26
 #: A chunk is no smaller than this many places, whatever the vocabulary: small products leave a GPU idle.
 LEAST_PLACES = 256
+#: Of model, chunk and the tensors of a micro-batch, the loss summed over it.
+Compute = Callable[..., torch.Tensor]
 
 
 class LossModel(torch.nn.Module):
@@ -32,18 +36,64 @@ class LossModel(torch.nn.Module):
         self.model = model
         self.chunk = chunk
         """Places a chunk; None: all logits at once."""
+        self.compute: Compute = cross_entropy
+        """What loss it is."""
 
-    def forward(self, inputs: dict[str, torch.Tensor], places: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Return the cross entropy summed over ``places`` (N,), indices into the flattened (B, T), in fp32.
+    def forward(self, *arguments: Any) -> torch.Tensor:
+        """Return what ``compute`` makes of model, chunk and the arguments."""
+        return self.compute(self.model, self.chunk, *arguments)
 
-        ``targets`` (N,) are the tokens that must be predicted there.
-        """
-        if self.chunk is None:
-            logits = self.model(**inputs, use_cache=False).logits
-            return functional.cross_entropy(logits.flatten(0, 1)[places].float(), targets, reduction="sum")
-        decoder, head = parts(self.model)
-        hidden = decoder(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)[places]
-        return _chunked(hidden, head.weight, head.bias, targets, self.chunk)
+
+def cross_entropy(
+    model: Any, chunk: int | None, inputs: dict[str, torch.Tensor], places: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """Return the cross entropy summed over ``places`` (N,), indices into the flattened (B, T), in fp32.
+
+    ``targets`` (N,) are the tokens that must be predicted there.
+    """
+    if chunk is None:
+        logits = model(**inputs, use_cache=False).logits
+        return functional.cross_entropy(logits.flatten(0, 1)[places].float(), targets, reduction="sum")
+    decoder, head = parts(model)
+    hidden = decoder(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)[places]
+    return _chunked(hidden, head.weight, head.bias, targets, chunk)
+
+
+def log_probabilities(
+    model: Any, chunk: int | None, inputs: dict[str, torch.Tensor], places: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """Return the log-probability of each target (N,), in fp32, where :func:`cross_entropy` returns minus their sum.
+
+    What it is worth is known only when all of a sample's are: the logits of a chunk are made again on the way back.
+    """
+    if chunk is None:
+        return _chosen(model(**inputs, use_cache=False).logits.flatten(0, 1)[places], targets)
+    decoder, head = parts(model)
+    hidden = decoder(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)[places]
+    made = [
+        checkpoint(
+            _projected,
+            hidden[start : start + chunk],
+            head.weight,
+            head.bias,
+            targets[start : start + chunk],
+            use_reentrant=False,
+            preserve_rng_state=False,
+        )
+        for start in range(0, max(1, len(targets)), chunk)
+    ]
+    return torch.cat(made)
+
+
+def _projected(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
+) -> torch.Tensor:
+    return _chosen(functional.linear(hidden.to(weight.dtype), weight, bias), targets)
+
+
+def _chosen(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    numbers = logits.float()
+    return numbers.gather(1, targets[:, None]).squeeze(1) - numbers.logsumexp(dim=-1)
 
 
 def loss_model(model: Any, wanted: str) -> LossModel:

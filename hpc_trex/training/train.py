@@ -19,12 +19,14 @@ from hpc_trex.training.beat import Beat
 from hpc_trex.training.checkpoint import mark_finished
 from hpc_trex.training.load import Loaded, load_model, load_tokenizer
 from hpc_trex.training.loop import Loop, Plan, Trained, mean_loss
+from hpc_trex.training.objective import Form
 from hpc_trex.training.packing import packing_is_exact
 from hpc_trex.training.progress import Checkpoint, newest_checkpoint
 from hpc_trex.training.quantize import ready_for_adapters
+from hpc_trex.training.ranks import Ranks
 from hpc_trex.training.say import say
-from hpc_trex.training.schedule import total_steps
 from hpc_trex.training.speed import model_flops_utilisation
+from hpc_trex.training.stages import TrainingSet, read_set
 
 
 class TrainedModel(NamedTuple):
@@ -41,17 +43,6 @@ class TrainedModel(NamedTuple):
     """How prompts were formatted, ``plain`` or ``chat``: the evaluation must do the same."""
 
 
-class _Set(NamedTuple):
-    """The tokenised rows of a trial."""
-
-    samples: list[data.Sample]
-    holdout: list[data.Sample]
-    cut: int
-    ordered: bool
-    digest: str
-    style: str
-
-
 def train(spec: JobSpec, beat: Beat) -> TrainedModel:
     """Train one trial on all ranks of the job; rank 0 saves the model in ``AttemptPaths.model``.
 
@@ -61,37 +52,46 @@ def train(spec: JobSpec, beat: Beat) -> TrainedModel:
         raise JobFailure("a train job needs train and data_dir", failure=FailureClass.CONFIG)
     config, paths = spec.train, AttemptPaths(Path(spec.attempt_dir))
     beat(Heartbeat(phase="loading", message="packages"))
-    accelerator = make_accelerator(config)
+    ranks = Ranks(make_accelerator(config))
     beat(Heartbeat(phase="loading", message="rows"))
     tokenizer = load_tokenizer(spec.base)
-    rows = _read_set(spec, config, tokenizer)
+    rows = read_set(spec, config, tokenizer)
     identity = _identity(spec, config, rows.digest)
     resume = newest_checkpoint([Path(f) for f in spec.resume_from] + [paths.checkpoints], identity=identity)
     if resume and resume.progress.finished:
         return _already_trained(resume, config, tokenizer, rows)
     beat(Heartbeat(phase="loading", message="model"))
     loaded = _load(spec, config)
-    plan = _plan(spec, config, loaded, rows, tokenizer, identity)
+    plans = _plans(spec, config, loaded, rows, tokenizer, identity)
     beat(Heartbeat(phase="loading", message="ready"))
-    if accelerator.is_main_process:
-        _announce(plan, loaded, config, resume)
-    loop = Loop(loaded.model, plan, accelerator, beat, resume)
-    trained = loop.run()
-    accelerator.wait_for_everyone()
-    world = accelerator.num_processes
+    if ranks.rank == 0:
+        _announce(plans, rows, loaded, config, resume)
+    trained = _run(plans, loaded.model, ranks, beat, resume)
+    ranks.wait()
     # The evaluation computes in the precision of the training: the loop has seen to it for its own steps only.
-    accelerator.prepare_model(loaded.model, evaluation_mode=True)
-    accelerator.end_training()
-    ref = spec.base
+    ranks.accelerator.prepare_model(loaded.model, evaluation_mode=True)
+    ranks.accelerator.end_training()
+    ref, whole = spec.base, plans[-1].whole
     if beat.rank == 0:
-        beat(Heartbeat(phase="saving", step=plan.total, total_steps=plan.total))
+        beat(Heartbeat(phase="saving", step=whole, total_steps=whole))
         ref = _save(loaded.model, tokenizer, spec, config, paths)
         mark_finished(paths.checkpoints, trained.progress, ref)
     extra = _extra(trained, rows)
     if rows.holdout and beat.rank == 0:
-        extra["holdout_loss"] = mean_loss(loop.losses, rows.holdout, plan, accelerator.device, beat)
-    figures = _figures(trained, loaded, world) | {"resumed_from_step": resume.step if resume else 0}
+        losses = ranks.losses(loaded.model, config.loss)
+        extra["holdout_loss"] = mean_loss(losses, rows.holdout, plans[-1], ranks.device, beat)
+    figures = _figures(trained, loaded, ranks.world) | {"resumed_from_step": resume.step if resume else 0}
     return TrainedModel(loaded.model, tokenizer, ref, extra, {"data": rows.digest}, figures, rows.style)
+
+
+def _run(plans: list[Plan], model: Any, ranks: Ranks, beat: Beat, resume: Checkpoint | None) -> Trained:
+    """Run the stages that are left, one after the other."""
+    done = 0 if resume is None else resume.step
+    left = [plan for plan in plans[:-1] if done < plan.offset + plan.total] + plans[-1:]
+    trained = Loop(model, left[0], ranks, beat, resume).run()
+    for plan in left[1:]:
+        trained = trained.then(Loop(model, plan, ranks, beat, before=trained.progress).run())
+    return trained
 
 
 def make_accelerator(config: TrainConfig) -> Any:
@@ -105,22 +105,6 @@ def make_accelerator(config: TrainConfig) -> Any:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     half = use_half(config.precision)
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16" if half else "no")
-
-
-def _read_set(spec: JobSpec, config: TrainConfig, tokenizer: Any) -> _Set:
-    folder = Path(spec.data_dir or "")
-    manifest = data.read_manifest(folder)
-    rows = data.read_rows(folder / "rows")
-    if spec.mixture:
-        rows = data.mix(rows, spec.mixture, spec.seed)
-    style = str(manifest.get("format", "plain"))
-    samples, cut = data.tokenise(rows, tokenizer, max_seq_len=config.max_seq_len, style=style)
-    holdout: list[data.Sample] = []
-    if (folder / "holdout").is_dir():
-        held = data.read_rows(folder / "holdout")
-        if held.prompts:
-            holdout, _ = data.tokenise(held, tokenizer, max_seq_len=config.max_seq_len, style=style)
-    return _Set(samples, holdout, cut, bool(manifest.get("ordered", False)), str(manifest.get("sha256", "")), style)
 
 
 def _identity(spec: JobSpec, config: TrainConfig, data_digest: str) -> str:
@@ -172,7 +156,34 @@ def _load(spec: JobSpec, config: TrainConfig) -> Loaded:
     return loaded._replace(model=model if full else add_lora(model, config.lora))
 
 
-def _plan(spec: JobSpec, config: TrainConfig, loaded: Loaded, rows: _Set, tokenizer: Any, identity: str) -> Plan:
+def _plans(
+    spec: JobSpec, config: TrainConfig, loaded: Loaded, rows: TrainingSet, tokenizer: Any, identity: str
+) -> list[Plan]:
+    """Return what each stage's loop needs."""
+    form = _form(config, loaded, tokenizer)
+    ends, several = rows.ends, len(rows.stages) > 1
+    return [
+        Plan(
+            config=own.config,
+            objective=own.objective,
+            stream=data.Stream(own.objective.size, seed=spec.seed + 1_000_003 * place, ordered=rows.ordered),
+            total=own.steps,
+            seed=spec.seed,
+            form=form,
+            vocabulary=max(2, len(tokenizer)),
+            checkpoints=AttemptPaths(Path(spec.attempt_dir)).checkpoints,
+            checkpoint_seconds=spec.checkpoint_seconds,
+            identity=identity,
+            offset=ends[place] - own.steps,
+            ends=ends,
+            message=f"stage {place + 1} of {len(ends)}: {own.stage.objective}" if several else "",
+        )
+        for place, own in enumerate(rows.stages)
+    ]
+
+
+def _form(config: TrainConfig, loaded: Loaded, tokenizer: Any) -> Form:
+    """Return how rows become tensors: packed where the model keeps the samples of a row apart."""
     eager = loaded.attention.name == EAGER
     layout: Layout = "padded"
     if config.packing:
@@ -180,32 +191,20 @@ def _plan(spec: JobSpec, config: TrainConfig, loaded: Loaded, rows: _Set, tokeni
         if not packing_is_exact(loaded.model, layout, additive=eager):
             say("packing is off: this architecture lets the samples of a row see each other")
             layout = "padded"
-    return Plan(
-        config=config,
-        samples=rows.samples,
-        stream=data.Stream(len(rows.samples), seed=spec.seed, ordered=rows.ordered),
-        total=total_steps(config, len(rows.samples)),
-        seed=spec.seed,
-        layout=layout,
-        additive_mask=eager,
-        pad_id=tokenizer.pad_token_id,
-        vocabulary=max(2, len(tokenizer)),
-        half=loaded.half,
-        checkpoints=AttemptPaths(Path(spec.attempt_dir)).checkpoints,
-        checkpoint_seconds=spec.checkpoint_seconds,
-        identity=identity,
-    )
+    return Form(layout, additive_mask=eager, pad_id=tokenizer.pad_token_id)
 
 
-def _announce(plan: Plan, loaded: Loaded, config: TrainConfig, resume: Checkpoint | None) -> None:
+def _announce(
+    plans: list[Plan], rows: TrainingSet, loaded: Loaded, config: TrainConfig, resume: Checkpoint | None
+) -> None:
     weights = sum(value.numel() for value in loaded.model.parameters())
     trained = sum(value.numel() for value in loaded.model.parameters() if value.requires_grad)
-    say(
-        f"attention: {loaded.attention.shown}; computing in {'bf16' if loaded.half else 'fp32'}; rows are {plan.layout}"
-    )
-    say(
-        f"{config.method}: {trained:,} of {weights:,} weights are trained; {len(plan.samples)} samples, {plan.total} steps"
-    )
+    layout = plans[0].form.layout
+    say(f"attention: {loaded.attention.shown}; computing in {'bf16' if loaded.half else 'fp32'}; rows are {layout}")
+    say(f"{config.method}: {trained:,} of {weights:,} weights are trained; {plans[-1].whole} steps")
+    for number, (own, plan) in enumerate(zip(rows.stages, plans, strict=True), start=1):
+        what = "pairs" if own.stage.objective == "dpo" else "samples"
+        say(f"stage {number}: {own.stage.objective}, {own.objective.size} {what}, {plan.total} steps")
     if resume:
         say(f"resuming from {resume.folder} at step {resume.step}")
 
@@ -225,21 +224,26 @@ def _save(model: Any, tokenizer: Any, spec: JobSpec, config: TrainConfig, paths:
     return ModelRef(name=spec.base.name, path=str(target))
 
 
-def _already_trained(resume: Checkpoint, config: TrainConfig, tokenizer: Any, rows: _Set) -> TrainedModel:
+def _already_trained(resume: Checkpoint, config: TrainConfig, tokenizer: Any, rows: TrainingSet) -> TrainedModel:
     """An earlier attempt trained to the end and was cut off in its evaluation: take its model."""
     ref = resume.progress.finished
     assert ref is not None
     say(f"the training was finished at step {resume.step}; the model is in {ref.adapter or ref.path}")
     loaded = load_model(ref, attention=config.attention, precision=config.precision)
-    trained = Trained(resume.progress, None, None)
+    trained = Trained(resume.progress)
     figures = _figures(trained, loaded, 1) | {"resumed_from_step": resume.step}
     return TrainedModel(loaded.model, tokenizer, ref, _extra(trained, rows), {"data": rows.digest}, figures, rows.style)
 
 
-def _extra(trained: Trained, rows: _Set) -> dict[str, float]:
-    extra = {"train_truncated": rows.cut / len(rows.samples)}
-    if trained.progress.curve:
+def _extra(trained: Trained, rows: TrainingSet) -> dict[str, float]:
+    """Return what the result says beside the scores: of several stages each one's last loss, too."""
+    extra = {"train_truncated": rows.truncated}
+    losses = {point.step: point.loss for point in trained.progress.curve}
+    if losses:
         extra["train_loss"] = trained.progress.curve[-1].loss
+    if len(rows.stages) > 1:
+        for number, (own, end) in enumerate(zip(rows.stages, rows.ends, strict=True), start=1):
+            extra |= {f"stage_{number}_{own.stage.objective}_loss": losses[end]} if end in losses else {}
     return extra
 
 

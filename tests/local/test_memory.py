@@ -50,8 +50,8 @@ def forward(model: Any, *, half: bool) -> tuple[Any, int]:
 
     from hpc_trex.training.batches import make_batch
     from hpc_trex.training.data import Sample
-    from hpc_trex.training.loop import counted
     from hpc_trex.training.losses import LossModel
+    from hpc_trex.training.objective import counted
 
     weights = {value.untyped_storage().data_ptr() for value in model.parameters()}
     shapes = {tuple(value.shape) for value in model.parameters() if value.ndim == 2}

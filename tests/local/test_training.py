@@ -4,96 +4,33 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hpc_trex.builtin import builtin
 from hpc_trex.errors import JobFailure
 from hpc_trex.files import read_record
-from hpc_trex.job.files import StopRequest
 from hpc_trex.job.heartbeat import Beat
 from hpc_trex.layout import AttemptPaths
-from hpc_trex.models import FailureClass, Heartbeat, JobSpec
+from hpc_trex.models import FailureClass
 from hpc_trex.training.beat import Interrupted
 from hpc_trex.training.data import IGNORED, Sample
 from hpc_trex.training.progress import MARKER, Progress, complete_checkpoints
+from tests.in_process import losses, trial, weights
 from tests.jobs import prepared_set, spec_for
 
-pytestmark = pytest.mark.local
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> None:
-    """Two threads on a busy machine of two cores are slower than one by far."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerator() -> Iterator[None]:
-    """accelerate keeps the precision of a process for good; a job is one process, these tests are one for all."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
+pytestmark = [pytest.mark.local, pytest.mark.usefixtures("one_thread", "fresh_accelerator")]
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An untrained tiny model with its tokenizer."""
-    from hpc_trex.training.base_model import make_model, make_tokenizer
-    from hpc_trex.training.data import Rows, read_rows
-
-    folder = tmp_path_factory.mktemp("base")
-    rows = read_rows(prepared_set(folder / "corpus", 200) / "rows")
-    recipe = builtin("tiny-qwen3")._replace(vocab=400)
-    tokenizer = make_tokenizer(Rows(*rows), recipe)
-    make_model(recipe, tokenizer).save_pretrained(str(folder / "model"))
-    tokenizer.save_pretrained(str(folder / "model"))
-    return {"name": "tiny", "path": str(folder / "model")}
+def base(untrained: dict[str, str]) -> dict[str, str]:
+    return untrained
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(prepared_set(tmp_path_factory.mktemp("rows") / "set", 60, holdout=10))
-
-
-class StoppingBeat(Beat):
-    """Asks for a stop, through the file that the supervisor would write, once a step is reached."""
-
-    def __init__(self, spec: JobSpec, at_step: int | None = None) -> None:
-        paths = AttemptPaths(Path(spec.attempt_dir))
-        super().__init__(paths, every=0.01)
-        self.stop = StopRequest(paths, look_seconds=0)
-        self.at_step = at_step
-
-    def __call__(self, heartbeat: Heartbeat) -> None:
-        if self.at_step is not None and heartbeat.phase == "training" and heartbeat.step == self.at_step:
-            self.stop.ask("test")
-        super().__call__(heartbeat)
-
-
-def trial(folder: Path, base: dict[str, str], rows: str, *, stop_at: int | None = None, **fields: Any) -> Any:
-    """Train one trial in ``folder`` and return what it left."""
-    from hpc_trex.training.train import train
-
-    config = {"method": "full", "learning_rate": 3e-3, "batch_size": 8, "max_steps": 12, "epochs": 9, "max_seq_len": 64}
-    config |= fields.pop("train", {})
-    spec = spec_for(folder, folder, base=base, data_dir=rows, train=config, seed=7, **fields)
-    return train(spec, StoppingBeat(spec, stop_at))
-
-
-def weights(trained: Any) -> dict[str, Any]:
-    return {name: value.detach() for name, value in trained.model.named_parameters()}
-
-
-def losses(trained: Any) -> list[float]:
-    return [point.loss for point in trained.figures["curve"]]
 
 
 LORA = {"method": "lora", "lora": {"rank": 4, "dropout": 0.2}}
@@ -223,8 +160,8 @@ def test_packed_loss_and_gradient_equal_the_unpacked_ones(base: dict[str, str], 
     import torch
 
     from hpc_trex.training.batches import make_batch
-    from hpc_trex.training.loop import counted
     from hpc_trex.training.losses import LossModel
+    from hpc_trex.training.objective import counted
 
     model = load(base, attention)
     seen = {}

@@ -12,7 +12,7 @@ import pytest
 
 from hpc_trex.cli.main import cli
 from hpc_trex.data.by_hand import CARD_KEYS
-from hpc_trex.models import DataRecipe, Profile, Source, TaskCard
+from hpc_trex.models import DataRecipe, Profile, Source, TaskCard, TrainConfig
 from hpc_trex.sweep.records import SweepRequest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ def toml_blocks() -> list[tuple[Path, dict]]:
 
 def test_every_toml_block_in_the_docs_is_valid_as_what_it_is():
     """Task cards, profiles, recipes and sweeps are told apart by their keys; other TOML (configuration) only has to parse."""
-    seen = {"card": 0, "profile": 0, "recipe": 0, "sweep": 0}
+    seen = {"card": 0, "profile": 0, "recipe": 0, "sweep": 0, "train": 0}
     for page, data in toml_blocks():
         if {"sources", "dev"} <= set(data):
             TaskCard.model_validate(data)
@@ -90,6 +90,9 @@ def test_every_toml_block_in_the_docs_is_valid_as_what_it_is():
         elif "seeds" in data:
             SweepRequest.model_validate(data)
             seen["sweep"] += 1
+        elif "train" in data:
+            TrainConfig.model_validate(data["train"])
+            seen["train"] += 1
         elif "steps" in data:
             DataRecipe.model_validate({key: value for key, value in data.items() if key not in CARD_KEYS})
             for source in data.get("sources", {}).values():
@@ -97,6 +100,7 @@ def test_every_toml_block_in_the_docs_is_valid_as_what_it_is():
             seen["recipe"] += 1
     assert seen["card"] >= 2, seen
     assert seen["sweep"] >= 1, seen
+    assert seen["train"] >= 2, seen
 
 
 def test_the_readme_opens_with_the_two_commands():

@@ -16,6 +16,7 @@ from hpc_trex.models import DataRecipe, Resources, RoundPlan, TrainConfig, Trial
 from hpc_trex.models.operators import (
     Convert,
     Dedup,
+    FilterConflicts,
     FilterLength,
     FilterLoss,
     FilterRegex,
@@ -35,6 +36,10 @@ BOTH = (Load(source="curated"), Load(source="crowd"))
 
 def plan(*steps, trials: tuple[TrialPlan, ...] = (TrialPlan(),)) -> RoundPlan:
     return RoundPlan(hypothesis="a test", data=DataRecipe(steps=steps or BOTH), trials=trials)
+
+
+def staged(**stage: object) -> TrialPlan:
+    return TrialPlan(train=TrainConfig.model_validate({"stages": [stage]}))
 
 
 def test_the_default_plan_is_accepted() -> None:
@@ -65,6 +70,13 @@ def test_the_default_plan_is_accepted() -> None:
         (plan(trials=(TrialPlan(mixture={"other": 1.0}),)), "trial 1: mixture names source 'other'"),
         (plan(trials=(TrialPlan(mixture={"crowd": 0.0}),)), "not all 0"),
         (plan(trials=(TrialPlan(mixture={}),)), "not all 0"),
+        (plan(trials=(staged(sources=["othr"]),)), "trial 1: stage 1 names source 'othr', which is not loaded"),
+        (plan(trials=(staged(objective="dpo", rejected=["bad"]),)), "stage 1 names source 'bad'"),
+        (
+            plan(*BOTH, FilterConflicts(), trials=(staged(objective="dpo", rejected=["crowd"]),)),
+            "two answers to a prompt",
+        ),
+        (plan(*BOTH, Dedup(columns=("prompt",)), trials=(staged(objective="dpo", rejected=["crowd"]),)), "two answers"),
         (plan(trials=(TrialPlan(), TrialPlan(label="again"))), "two trials of the round are the same"),
         (
             plan(trials=tuple(TrialPlan(train=TrainConfig(epochs=n)) for n in (1, 2, 3))),

@@ -48,6 +48,13 @@ def test_a_built_in_model_is_known_by_its_recipe() -> None:
     assert round(shape.weights / 1e6, 1) == 0.5
 
 
+def test_the_largest_stage_counts_and_a_pair_is_two_rows() -> None:
+    pairs = TrainConfig.model_validate({"stages": [{}, {"objective": "dpo", "rejected": ["b"]}]})
+    two, four = estimate(LARGE, pairs, micro=2), estimate(LARGE, TrainConfig(), micro=4)
+    assert two == four
+    assert estimate(LARGE, TrainConfig.model_validate({"stages": [{}, {"objective": "pretrain"}]}), micro=4) == four
+
+
 def test_four_bits_are_a_quarter_of_bf16_and_adapters_have_no_large_optimizer() -> None:
     lora = TrainConfig()
     quantized = TrainConfig(quantization="nf4")

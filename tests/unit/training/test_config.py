@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from hpc_trex.errors import JobFailure
 from hpc_trex.models import DataRecipe, FailureClass, LoraSettings, TrainConfig, TrialPlan, trial_identity
@@ -40,6 +41,42 @@ def test_what_changes_the_numbers_changes_the_identity() -> None:
     others = [{"lora": {"use_dora": True}}, {"lora": {"use_rslora": True}}, {"quantization": "nf4"}]
     assert len({plain, *(identity(**other) for other in others)}) == 4
     assert identity(method="full") == identity(method="full", lora=LoraSettings(use_dora=True).model_dump())
+
+
+def test_stages_are_known_by_what_they_do_not_by_how_they_are_written() -> None:
+    """One stage of answers is the training without stages; what a stage leaves out is filled in from around it."""
+    plain = identity(learning_rate=1e-3)
+    assert identity(learning_rate=1e-3, stages=[{}]) == plain
+    assert identity(stages=[{"learning_rate": 1e-3}]) == plain
+    dpo = {"objective": "dpo", "rejected": ["b", "c"]}
+    two = identity(learning_rate=1e-3, stages=[{}, dpo])
+    assert two == identity(
+        learning_rate=0.5,
+        stages=[{"learning_rate": 1e-3}, dpo | {"rejected": ["c", "b"], "beta": 0.1, "learning_rate": 1e-3}],
+    )
+    others = [[dpo, {}], [{}, dpo | {"beta": 0.2}], [{}, dpo | {"max_steps": 3}], [{"objective": "pretrain"}, dpo]]
+    assert len({plain, two, *(identity(learning_rate=1e-3, stages=stages) for stages in others)}) == 6
+
+
+def test_the_stages_of_a_training_are_filled_in_their_order() -> None:
+    train = TrainConfig.model_validate({"max_steps": 9, "epochs": 2, "stages": [{"max_steps": 4}, {"epochs": 1}]})
+    assert [(own.max_steps, own.epochs) for _, own in train.staged()] == [(4, 2.0), (9, 1.0)]
+    assert [stage.shown for stage in train.stages] == ["sft (max_steps 4)", "sft (epochs 1.0)"]
+    assert not any(own.stages for _, own in train.staged())
+
+
+@pytest.mark.parametrize(
+    ("stage", "reason"),
+    [
+        ({"objective": "dpo"}, "a dpo stage needs rejected"),
+        ({"objective": "dpo", "sources": ["a"], "rejected": ["a"]}, "cannot be in sources and in rejected"),
+        ({"rejected": ["a"]}, "rejected and beta are of objective"),
+        ({"beta": 0.1}, "rejected and beta are of objective"),
+    ],
+)
+def test_a_stage_that_contradicts_itself_is_refused(stage: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        TrainConfig.model_validate({"stages": [stage]})
 
 
 def test_four_bit_weights_say_what_they_lack() -> None:

@@ -180,13 +180,13 @@ def test_a_loss_far_above_guessing_is_divergence_and_a_high_one_at_the_start_is_
 
 @given(st.integers(1, 1000), st.integers(0, 999))
 def test_curve_has_at_most_200_points_and_goes_on_after_a_stop(total: int, stop: int) -> None:
-    whole, first = Curve(total), Curve(total)
+    whole, first = Curve((total,)), Curve((total,))
     stop = min(stop, total)
     for step in range(1, total + 1):
         whole.add(step, step * 0.5, 0.1, step)
         if step <= stop:
             first.add(step, step * 0.5, 0.1, step)
-    rest = Curve(total, points=first.points, window=first.window)
+    rest = Curve((total,), points=first.points, window=first.window)
     for step in range(stop + 1, total + 1):
         rest.add(step, step * 0.5, 0.1, step)
     assert rest.points == whole.points

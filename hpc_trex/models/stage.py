@@ -1,0 +1,64 @@
+"""The stages of a training: what is learned from which rows, one after the other, on one set of weights."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from hpc_trex.models.base import Record
+
+#: How dear it is to leave the model that a ``dpo`` stage begins with.
+BETA = 0.1
+#: Fields that a stage takes from the training around it where it says nothing.
+SHARED = ("learning_rate", "epochs", "max_steps")
+
+
+class Stage(Record):
+    """One stage of a training. What is left out is as the training around it says."""
+
+    objective: Literal["pretrain", "sft", "dpo"] = "sft"
+    """``pretrain``: loss on all tokens, of rows and of plain texts; ``sft``: on the answers; ``dpo``: an answer is
+    preferred to a worse one to the same prompt (arXiv 2305.18290).
+    """
+    sources: tuple[str, ...] = ()
+    """Only the rows of these sources; empty: of all, but those that a stage names as ``rejected``."""
+    rejected: tuple[str, ...] = ()
+    """Of ``dpo``: the sources whose answers are the worse ones. Each row of theirs is paired with a row of ``sources``
+    that has the same prompt; what finds no partner is left out.
+    """
+    beta: float | None = Field(default=None, gt=0, le=10)
+    """Of ``dpo``: how dear it is to leave the model that the stage begins with; 0.1 where it is left out."""
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    epochs: float | None = Field(default=None, gt=0, le=100)
+    max_steps: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _fits_its_objective(self) -> Stage:
+        if self.objective == "dpo":
+            if not self.rejected:
+                raise ValueError("a dpo stage needs rejected: the sources that hold the worse answers")
+            if set(self.rejected) & set(self.sources):
+                raise ValueError("a source cannot be in sources and in rejected of one stage")
+        elif self.rejected or self.beta is not None:
+            raise ValueError('rejected and beta are of objective = "dpo"')
+        return self
+
+    @property
+    def shown(self) -> str:
+        """The stage in a few words: what differs from the training around it."""
+        given = self.model_dump(exclude={"objective"}, exclude_defaults=True)
+        words = [f"{name} {'+'.join(value) if isinstance(value, tuple) else value}" for name, value in given.items()]
+        return self.objective + (f" ({', '.join(words)})" if words else "")
+
+    def filled(self, shared: dict[str, Any]) -> Stage:
+        """Return the stage with nothing left out: its own values, else those of ``shared``."""
+        own = {name: shared[name] for name in SHARED if getattr(self, name) is None}
+        if self.objective == "dpo" and self.beta is None:
+            own["beta"] = BETA
+        return self.model_copy(update=own)
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the numbers, of a filled stage: sources as sets, nothing that is not of its objective."""
+        plain = self.model_dump(mode="json", exclude_none=True)
+        return plain | {name: sorted(set(plain[name])) for name in ("sources", "rejected")}

@@ -1,0 +1,79 @@
+"""The processes of a training, each of which holds the whole model: what the loop needs of accelerate, and no more."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from hpc_trex.training.losses import LossModel, loss_model
+
+
+class Ranks:
+    """Data parallel (DDP): all processes hold all weights and exchange their gradients. Also the case of one process."""
+
+    name = "ddp"
+
+    def __init__(self, accelerator: Any) -> None:
+        self.accelerator = accelerator
+        self._losses: LossModel | None = None
+        self._wrapped: Any = None
+
+    @property
+    def rank(self) -> int:
+        return int(self.accelerator.process_index)
+
+    @property
+    def world(self) -> int:
+        return int(self.accelerator.num_processes)
+
+    @property
+    def device(self) -> Any:
+        return self.accelerator.device
+
+    def losses(self, model: Any, wanted: str) -> LossModel:
+        """Return the model with its loss, the same object in every stage: a second wrapper would leave its hooks on
+        the weights.
+        """
+        if self._losses is None:
+            self._losses = loss_model(model, wanted)
+        return self._losses
+
+    def prepare(self, optimizer: Any) -> tuple[Any, Any]:
+        """Return the model of :meth:`losses` as it is to be called, and the optimizer."""
+        if self._wrapped is None:
+            self._wrapped = self.accelerator.prepare_model(self._losses)
+        return self._wrapped, self.accelerator.prepare_optimizer(optimizer)
+
+    def apart(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which gradients are added up and not exchanged."""
+        held: contextlib.AbstractContextManager[Any] = self.accelerator.no_sync(self._wrapped)
+        return held
+
+    def backward(self, loss: Any) -> None:
+        """Make the gradients of a loss that is a sum over ranks, where each rank has its part: they are averaged."""
+        self.accelerator.backward(loss * self.world)
+
+    def clip(self, model: Any, limit: float) -> float:
+        """Scale the gradients down to a norm of ``limit`` and return the norm that they had."""
+        return float(self.accelerator.clip_grad_norm_(model.parameters(), limit))
+
+    def total(self, values: Any) -> Any:
+        """Return the sum of a tensor over all ranks."""
+        return self.accelerator.reduce(values, reduction="sum")
+
+    def wait(self) -> None:
+        """Wait until all ranks are here."""
+        self.accelerator.wait_for_everyone()
+
+    def state(self, model: Any, optimizer: Any) -> dict[str, Any]:
+        """Return the trained weights by name and the optimizer's state, whole. Called on all ranks."""
+        weights = {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+        return {"weights": weights, "optimizer": optimizer.state_dict()}
+
+    def put(self, weight: Any, value: Any) -> None:
+        """Give a weight its value, which is whole."""
+        weight.copy_(value)
+
+    def put_optimizer(self, optimizer: Any, state: dict[str, Any]) -> None:
+        """Give an optimizer its state, which is whole."""
+        optimizer.load_state_dict(state)

@@ -1,0 +1,190 @@
+"""A training in stages: plain texts, answers, preferences; resumed anywhere, it is the one that was never stopped."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpc_trex.errors import JobFailure
+from hpc_trex.models import FailureClass
+from hpc_trex.training.beat import Interrupted
+from hpc_trex.training.data import Rows
+from tests.in_process import losses, trial, weights
+from tests.jobs import save_rows
+
+pytestmark = [pytest.mark.local, pytest.mark.usefixtures("one_thread", "fresh_accelerator")]
+
+DPO = {"objective": "dpo", "sources": ["good"], "rejected": ["bad"], "learning_rate": 1e-3, "max_steps": 4}
+STAGES = [
+    {"objective": "pretrain", "sources": ["text"], "max_steps": 3},
+    {"objective": "sft", "max_steps": 4, "learning_rate": 1e-3},
+    DPO,
+]
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Good and bad answers to the same prompts, some of them without a partner, and plain texts."""
+    folder = tmp_path_factory.mktemp("rows")
+    draw = random.Random(5)
+    words = ["red", "green", "blue", "black", "white", "small", "big", "old", "new", "cold"]
+    made = []
+    for number in range(40):
+        picked = draw.sample(words, draw.randint(2, 5))
+        prompt = f"last word of: {' '.join(picked)}\nanswer:"
+        made.append({"row_id": f"good:{number}", "source": "good", "prompt": prompt, "answer": f" {picked[-1]}"})
+        if number % 4:
+            made.append({"row_id": f"bad:{number}", "source": "bad", "prompt": prompt, "answer": f" {picked[0]} of it"})
+        text = " ".join(draw.choices(words, k=draw.randint(3, 60)))
+        made.append({"row_id": f"text:{number}", "source": "text", "prompt": text, "answer": ""})
+    save_rows(folder / "rows", made)
+    (folder / "manifest.json").write_text(json.dumps({"format": "plain", "sha256": "0" * 64}))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "method", [{"method": "full"}, {"method": "lora", "lora": {"rank": 4, "dropout": 0.2}}], ids=str
+)
+def test_resumed_stages_equal_the_uninterrupted_ones_bit_by_bit(
+    tmp_path: Path, untrained: dict[str, str], rows: str, method: dict[str, Any]
+) -> None:
+    """Stopped within the first stage, at the end of the second, within the last."""
+    import torch
+
+    train = method | {"stages": STAGES, "batch_size": 6, "max_steps": None}
+    whole = trial(tmp_path / "whole", untrained, rows, train=train)
+    assert [point.step for point in whole.figures["curve"]] == list(range(1, 12))
+    folders: tuple[str, ...] = ()
+    for stop_at, seen in ((1, 2), (6, 7), (8, 9)):
+        with pytest.raises(Interrupted) as stopped:
+            trial(tmp_path / str(seen), untrained, rows, stop_at=stop_at, train=train, resume_from=folders)
+        assert stopped.value.step == seen
+        folders += (str(tmp_path / str(seen) / "checkpoints"),)
+    last = trial(tmp_path / "last", untrained, rows, train=train, resume_from=folders)
+    assert last.figures["resumed_from_step"] == 9
+    assert last.figures["curve"] == whole.figures["curve"]
+    assert last.figures["tokens"] == whole.figures["tokens"]
+    assert last.extra_scores == whole.extra_scores
+    assert {"stage_1_pretrain_loss", "stage_2_sft_loss", "stage_3_dpo_loss"} <= whole.extra_scores.keys()
+    ours, theirs = weights(last), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_first_loss_of_a_preference_is_that_of_having_none(
+    tmp_path: Path, untrained: dict[str, str], rows: str
+) -> None:
+    """ln 2: model and reference are one. Afterwards it falls, however the batch is cut."""
+    runs = [
+        trial(tmp_path / str(number), untrained, rows, train={"stages": [DPO], "max_steps": None} | change)
+        for number, change in enumerate(({}, {"micro_batch_size": 3}, {"packing": False}, {"loss": "plain"}))
+    ]
+    for run in runs:
+        assert losses(run)[0] == pytest.approx(0.693147, abs=1e-5)
+        assert losses(run) == pytest.approx(losses(runs[0]), rel=2e-4)
+        assert run.figures["tokens"] == runs[0].figures["tokens"]
+    assert losses(runs[0])[-1] < 0.68
+
+
+def test_pretraining_has_its_loss_on_all_tokens_and_loses_no_text(
+    tmp_path: Path, untrained: dict[str, str], rows: str
+) -> None:
+    """The first loss is transformers' own over the same texts; a long one is cut into pieces, each with its own first token."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    stage = {"objective": "pretrain", "sources": ["text"], "max_steps": 1}
+    train = {"stages": [stage], "max_seq_len": 16, "batch_size": 500, "micro_batch_size": 32, "max_steps": None}
+    # A batch larger than the set goes on with the next epoch: exactly one epoch is wanted.
+    tokenizer = AutoTokenizer.from_pretrained(untrained["path"])
+    from hpc_trex.training.data import read_rows
+
+    texts = [text for text, source in zip(*read_rows(Path(rows) / "rows")[::2], strict=True) if source == "text"]
+    ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in texts]
+    pieces = [one[start : start + 16] for one in ids for start in range(0, len(one), 16)]
+    pieces = [piece for piece in pieces if len(piece) > 1]
+    run = trial(tmp_path / "run", untrained, rows, train=train | {"batch_size": len(pieces)})
+    assert run.figures["tokens"] == sum(map(len, pieces))
+    model = AutoModelForCausalLM.from_pretrained(untrained["path"])
+    total = 0.0
+    with torch.no_grad():
+        for piece in pieces:
+            batch = torch.tensor([piece])
+            total += float(model(input_ids=batch, labels=batch).loss) * (len(piece) - 1)
+    assert losses(run)[0] == pytest.approx(total / sum(len(piece) - 1 for piece in pieces), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (
+            {"objective": "pretrain", "sources": ["other"]},
+            r"stage 1 \(pretrain .*no row to train on.*rows of: bad, good, text",
+        ),
+        ({"objective": "sft", "sources": ["text"]}, "the training set is empty"),
+        (
+            {"objective": "dpo", "sources": ["good"], "rejected": ["text"]},
+            "none of 40 rows has the prompt of one of the 0",
+        ),
+    ],
+)
+def test_a_stage_without_rows_is_refused_with_what_there_is(
+    tmp_path: Path, untrained: dict[str, str], rows: str, stage: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(JobFailure, match=message) as caught:
+        trial(tmp_path / "run", untrained, rows, train={"stages": [stage]})
+    assert caught.value.failure is FailureClass.DATA
+
+
+def test_pairs_have_one_prompt_and_two_answers() -> None:
+    from hpc_trex.training.stages import pair_up
+
+    better = Rows(["p", "q", "p", "r"], [" a", " b", " c", " d"], ["good"] * 4)
+    worse = Rows(["p", "q", "s", "r", "r"], [" x", "b ", " y", " u", " v"], ["bad"] * 5)
+    assert pair_up(better, worse) == [(0, 0), (2, 0), (3, 3), (3, 4)]
+
+
+def test_the_preference_loss_is_that_of_trl(tmp_path: Path, untrained: dict[str, str], rows: str) -> None:
+    """Step by step, over the same pairs in the same order: TRL's DPOTrainer holds a second model, we a number a pair."""
+    from datasets import Dataset
+    from torch.utils.data import SequentialSampler
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    from hpc_trex.training.data import read_rows
+
+    folder = tmp_path / "ordered"
+    shutil.copytree(rows, folder)
+    (folder / "manifest.json").write_text(json.dumps({"format": "plain", "sha256": "0" * 64, "ordered": True}))
+    train = {"stages": [DPO], "max_steps": None, "batch_size": 6, "schedule": "constant", "warmup_ratio": 0.0}
+    ours = trial(tmp_path / "ours", untrained, str(folder), train=train)
+
+    answers = dict[str, dict[str, str]]()
+    for prompt, answer, source in zip(*read_rows(folder / "rows"), strict=True):
+        answers.setdefault(prompt, {})[source] = answer
+    pairs = [
+        {"prompt": prompt, "chosen": two["good"], "rejected": two["bad"]}
+        for prompt, two in answers.items()
+        if len(two) > 1
+    ]
+
+    class InOrder(DPOTrainer):  # type: ignore[misc]
+        def _get_train_sampler(self, *arguments: Any) -> Any:
+            return SequentialSampler(self.train_dataset)
+
+    settings = DPOConfig(
+        output_dir=str(tmp_path / "theirs"), per_device_train_batch_size=6, max_steps=4, learning_rate=1e-3, beta=0.1,
+        lr_scheduler_type="constant", adam_beta2=0.98, logging_steps=1, report_to="none", use_cpu=True, bf16=False,
+        save_strategy="no", gradient_checkpointing=False, disable_tqdm=True, max_length=64,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(untrained["path"])
+    tokenizer = AutoTokenizer.from_pretrained(untrained["path"])
+    theirs = InOrder(model=model, args=settings, train_dataset=Dataset.from_list(pairs), processing_class=tokenizer)
+    theirs.train()
+    logged = [entry["loss"] for entry in theirs.state.log_history if "loss" in entry]
+    assert losses(ours) == pytest.approx(logged, rel=1e-3)
+    assert losses(ours)[-1] < 0.68
