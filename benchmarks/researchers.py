@@ -1,6 +1,7 @@
 """Researchers side by side at the same cost: the playbook, what it is without a part, `tpe` and `random`.
 
     python benchmarks/researchers.py FOLDER [--tasks mini-extract] [--seeds 0-4] [--cpu-seconds 90] [--at-once 1]
+    python benchmarks/researchers.py FOLDER --suite ftbench-mini [--seeds 0-2]
     python benchmarks/researchers.py FOLDER --table
 
 Each arm is a method of a sweep (docs/sweeps.md) and runs every task with every seed. A search designs no further round once
@@ -8,7 +9,7 @@ its jobs have used ``--cpu-seconds`` of CPU: what is counted is the CPU time of 
 bend, not the clock. Whole seeds come one after the other; within a seed tasks and arms stand in a random order, so that what
 drifts on the machine hits all arms alike. Killed and started again, only what is missing is run. ``--table`` prints the table of what there
 is: means over the seeds with 95 % intervals (percentile bootstrap over seeds), and differences to the playbook, paired by
-task and seed.
+task and seed. ``--suite ftbench-mini``: the ten built-in tasks, the arms that leave nothing out, and a second table over the tasks.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import tomli_w
 
 import hpc_trex
 from hpc_trex.cli.sweep_options import Names, Numbers
+from hpc_trex.ftbench.mini import SUITE
 from hpc_trex.layout import SearchPaths, SweepPaths, sweeps_home
 from hpc_trex.models import JobKind, NoiseSettings, Profile, Resources
 from hpc_trex.slurm.environment import with_this_package
@@ -45,6 +47,13 @@ SWEEPS: dict[str, dict[str, tuple[str, ...]]] = {
     "policies": {"researchers": ("playbook",), "policies": ("greedy", "sequential")},
     "samplers": {"researchers": ("tpe", "random")},
 }
+#: Of a suite: each Researcher, and the playbook on each policy, all whole.
+SUITE_SWEEPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "playbook": {"researchers": ("playbook",)},
+    "policies": SWEEPS["policies"],
+    "samplers": SWEEPS["samplers"],
+}
+SUITES = {"ftbench-mini": SUITE}
 #: What all others are compared with: researcher, policy, without.
 PLAYBOOK = ("playbook", "uct", "nothing")
 #: Time limit of a job, far above what one takes. Both a training and the sealed test are reserved at it, so the cap is so much higher.
@@ -70,6 +79,7 @@ class Outcome(NamedTuple):
     base: float
     best: float
     chosen: float
+    base_test: float
     test: float
     cpu_seconds: float
     rounds: int
@@ -97,7 +107,7 @@ def make_sweeps(given: argparse.Namespace) -> None:
     )
     file = given.folder / "bench.toml"
     file.write_text(tomli_w.dumps(profile.model_dump(mode="json", exclude_none=True, exclude_defaults=True)))
-    for name, methods in SWEEPS.items():
+    for name, methods in (SUITE_SWEEPS if given.suite else SWEEPS).items():
         if (sweeps_home() / name / "sweep.toml").exists():
             continue
         request = SweepRequest.model_validate(
@@ -120,7 +130,7 @@ def make_sweeps(given: argparse.Namespace) -> None:
 
 
 def sweeps() -> list[tuple[SweepPaths, SweepConfig]]:
-    found = [SweepPaths(sweeps_home() / name) for name in SWEEPS]
+    found = [SweepPaths(sweeps_home() / name) for name in SWEEPS | SUITE_SWEEPS]
     return [(paths, read_config(paths)) for paths in found if paths.config.exists()]
 
 
@@ -204,7 +214,7 @@ def outcome(paths: SweepPaths, config: SweepConfig, one: Standing) -> Outcome:
     with Store.read(SearchPaths(paths.element(element.number).search)) as store:
         status, nodes = store.status(), store.nodes()
     best, chosen, base = status.best, status.chosen, status.baseline
-    if base is None or chosen is None or chosen.test is None:
+    if base is None or chosen is None or base.test is None or chosen.test is None:
         raise SystemExit(f"{paths.root} element {element.number} is done and was not tested")
     trained = [
         trial for node in nodes for trial in node.trials if trial.kind is JobKind.TRAIN and trial.score is not None
@@ -216,6 +226,7 @@ def outcome(paths: SweepPaths, config: SweepConfig, one: Standing) -> Outcome:
         base=base.dev,
         best=(best or chosen).dev,
         chosen=chosen.dev,
+        base_test=base.test.value,
         test=chosen.test.value,
         cpu_seconds=3600 * status.cost.cpu_hours,
         rounds=len(nodes) - 1,
@@ -251,13 +262,31 @@ def label(arm: tuple[str, str, str]) -> str:
 
 def table(found: Sequence[Outcome]) -> str:
     """Return the Markdown table, a row for each task and arm. ``=``: searches that went the playbook's very course."""
-    head = ["task", "arm", "n", "base", "best dev", "chosen dev", "test", "test - playbook's", "=", "CPU-s", "rounds", "trials"]  # fmt: skip
+    head = ["task", "arm", "n", "base", "best dev", "chosen dev", "base test", "test", "gain", "test - playbook's", "=", "CPU-s", "rounds", "trials"]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|---|---|" + "---:|" * (len(head) - 2)]
     for task in dict.fromkeys(one.task for one in found):
         here = [one for one in found if one.task == task]
         reference = {one.seed: one for one in here if one.arm == PLAYBOOK}
         for arm in dict.fromkeys(one.arm for one in here):
             lines.append(f"| {' | '.join(_cells([one for one in here if one.arm == arm], reference))} |")
+    return "\n".join(lines)
+
+
+def together(found: Sequence[Outcome]) -> str:
+    """Return the Markdown table of the arms over all tasks: test score minus the playbook's, paired by task and seed.
+
+    Each task counts alike; the interval is a percentile bootstrap over the tasks' means: of other tasks, not other seeds.
+    """
+    reference = {(one.task, one.seed): one.test for one in found if one.arm == PLAYBOOK}
+    lines = ["| arm | tasks | better on | worse on | mean of test - playbook's |", "|---|---:|---:|---:|---:|"]
+    for arm in dict.fromkeys(one.arm for one in found if one.arm != PLAYBOOK):
+        paired: dict[str, list[float]] = {}
+        for one in found:
+            if one.arm == arm and (one.task, one.seed) in reference:
+                paired.setdefault(one.task, []).append(one.test - reference[one.task, one.seed])
+        if means := [float(np.mean(values)) for values in paired.values()]:
+            cells = [label(arm), len(means), sum(mean > 0 for mean in means), sum(mean < 0 for mean in means)]
+            lines.append(f"| {' | '.join(map(str, cells))} | {shown(interval(means), '+')} |")
     return "\n".join(lines)
 
 
@@ -276,7 +305,9 @@ def _cells(group: Sequence[Outcome], reference: dict[int, Outcome]) -> list[str]
         f"{mean('base'):.3f}",
         shown(interval([one.best for one in group])),
         shown(interval([one.chosen for one in group])),
+        f"{mean('base_test'):.3f}",
         shown(interval([one.test for one in group])),
+        shown(interval([one.test - one.base_test for one in group]), "+"),
         difference,
         same,
         f"{mean('cpu_seconds'):.0f}",
@@ -288,14 +319,19 @@ def _cells(group: Sequence[Outcome], reference: dict[int, Outcome]) -> list[str]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--tasks", type=lambda text: Names().convert(text, None, None), default=("mini-extract",))
-    parser.add_argument("--seeds", type=lambda text: Numbers().convert(text, None, None), default=tuple(range(5)))
+    parser.add_argument("--tasks", type=lambda text: Names().convert(text, None, None), help="default: mini-extract")
+    parser.add_argument("--suite", choices=sorted(SUITES), help="its tasks, and the arms that leave nothing out")
+    parser.add_argument(
+        "--seeds", type=lambda text: Numbers().convert(text, None, None), help="default: 0-4; suite: 0-2"
+    )
     parser.add_argument("--cpu-seconds", type=float, default=90.0, help="what the jobs of a search may use")
     parser.add_argument("--rounds", type=int, default=8, help="rounds at most; the cap is meant to come first")
     parser.add_argument("--trials", type=int, default=1, help="trials a round")
     parser.add_argument("--at-once", type=int, default=1, help="searches at once")
     parser.add_argument("--table", action="store_true", help="only print the table of what there is")
     given = parser.parse_args()
+    given.tasks = given.tasks or SUITES.get(given.suite, ("mini-extract",))
+    given.seeds = given.seeds or tuple(range(3 if given.suite else 5))
     given.folder = given.folder.absolute()
     given.folder.mkdir(parents=True, exist_ok=True)
     os.environ |= {"HPC_TREX_HOME": str(given.folder), "HPC_TREX_KNOWLEDGE": "off"}
@@ -304,7 +340,10 @@ def main() -> None:
         print(f"the program under test: {Path(hpc_trex.__file__).parent}")
         make_sweeps(given)
         failed = run(given.at_once)
-    print(table(outcomes()))
+    done = outcomes()
+    print(table(done))
+    if len({one.task for one in done}) > 1:
+        print(f"\n{together(done)}")
     sys.exit(1 if failed else 0)
 
 

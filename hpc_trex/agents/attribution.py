@@ -31,7 +31,10 @@ LEAST_HITS = 2
 
 #: Capabilities of a task card that say what a wrong answer lacks.
 CAPABILITIES: dict[str, CaseGroup] = {
-    **dict.fromkeys(("reasoning", "math", "arithmetic", "logic", "planning", "code", "coding"), "reasoning"),
+    **dict.fromkeys(
+        ("reasoning", "math", "arithmetic", "logic", "planning", "code", "coding", "math-logic", "complex-decisions"),
+        "reasoning",
+    ),
     **dict.fromkeys(("knowledge", "facts", "factual", "trivia"), "knowledge"),
 }
 

@@ -17,6 +17,19 @@ from hpc_trex.ftbench.mini import analysis, claims, decide, icl, program, style,
 WORLDS: dict[str, Family] = {
     module.FAMILY.name: module.FAMILY for module in (icl, translate, program, analysis, style, claims, decide)
 }
+#: The ten tasks of the suite, one for each broad capability, in the order of ``hpc_trex.models.task.CAPABILITIES``.
+SUITE = (
+    "mini-extract",
+    "mini-triage",
+    "mini-learn",
+    "mini-listops",
+    "mini-translate",
+    "mini-program",
+    "mini-table",
+    "mini-forms",
+    "mini-claims",
+    "mini-decide",
+)
 #: By name, all families that a task card may name.
 FAMILIES: dict[str, Family] = {name: CORPUS[name] for name in pools.TASKS} | WORLDS
 TASKS = tuple(FAMILIES)
@@ -29,7 +42,7 @@ def generate(generator: str, part: str, rows: int, seed: int) -> list[Pair]:
     """
     if generator not in FAMILIES:
         raise UsageProblem(f"unknown generator {generator!r}", hint=f"generators: {', '.join(TASKS)}")
-    if generator in pools.TASKS or part not in pools.PARTS:
-        return pools.generate(generator, part, rows, seed)
+    if part not in pools.PARTS:
+        raise UsageProblem(f"generator {generator} has no part {part!r}", hint=f"parts: {', '.join(pools.PARTS)}")
     rng = Random(f"{generator}/{part}/{seed}")  # noqa: S311 - rows, not secrets
     return pools.PARTS[part](rng, FAMILIES[generator], rows)

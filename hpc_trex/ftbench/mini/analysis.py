@@ -1,6 +1,6 @@
-"""Questions to a table of three rows: look a cell up, or find the row with the most or the least first.
+"""Questions to a table of four rows: the most, the least, how many rows a city has, the first row, the last, a look-up.
 
-``table: anna oslo 3 ; ben rome 5 ; gina lima 2 ; city of most`` → ``rome``. The corpus has look-ups by name only.
+``table: oslo 3 ; rome 5 ; oslo 2 ; lima 7 ; rows of oslo`` → ``2``. The corpus has tables of people, and look-ups only.
 """
 
 from __future__ import annotations
@@ -8,31 +8,50 @@ from __future__ import annotations
 from random import Random
 
 from hpc_trex.ftbench.generators.family import Family, Pair
-from hpc_trex.ftbench.generators.words import CITIES, NAMES
+from hpc_trex.ftbench.generators.words import CITIES
 
-COLUMNS = ("name", "city", "count")
+#: Cities of one table are drawn from so many, so that some stand in several rows.
+SOME = 3
+ROWS = 4
+QUESTIONS = (
+    "count of most",
+    "count of least",
+    "city of most",
+    "city of first",
+    "city of last",
+    "count of last",
+    "rows",
+)
+
+
+def _answer(rows: list[tuple[str, int]], question: str) -> str:
+    """Return the answer to one of :data:`QUESTIONS`, or to ``rows of CITY``."""
+    column, _, key = question.split()
+    if column == "rows":
+        return str(sum(city == key for city, _ in rows))
+    ordered = sorted(rows, key=lambda row: row[1])
+    city, count = {"most": ordered[-1], "least": ordered[0], "first": rows[0], "last": rows[-1]}[key]
+    return city if column == "city" else str(count)
 
 
 def task(rng: Random) -> Pair:
-    """Three rows, all values different. The row is named by its name or city, or is that of the most or the least."""
-    columns = (rng.sample(NAMES, 3), rng.sample(CITIES, 3), [str(n) for n in rng.sample(range(1, 10), 3)])
-    rows = list(zip(*columns, strict=True))
-    kind = rng.choice(("name", "city", "most", "least"))
-    if kind in COLUMNS:
-        row = rng.choice(rows)
-        key = row[COLUMNS.index(kind)]
-    else:
-        row, key = (max if kind == "most" else min)(rows, key=lambda one: one[2]), kind
-    wanted = rng.choice([column for column in COLUMNS if column != kind])
-    table = " ; ".join(map(" ".join, rows))
-    return Pair(f"table: {table} ; {wanted} of {key}\nanswer:", row[COLUMNS.index(wanted)])
+    """Four rows, no count twice, and one of seven questions."""
+    cities = rng.sample(CITIES, SOME)
+    rows = [(rng.choice(cities), count) for count in rng.sample(range(1, 10), ROWS)]
+    question = rng.choice(QUESTIONS)
+    if question == "rows":
+        question = f"rows of {rng.choice(rows)[0]}"
+    table = " ; ".join(f"{city} {count}" for city, count in rows)
+    return Pair(f"table: {table} ; {question}\nanswer:", _answer(rows, question))
 
 
 def wrong(rng: Random, pair: Pair) -> str:
-    """The same column of another row."""
-    *rows, question = pair.prompt.removeprefix("table: ").removesuffix("\nanswer:").split(" ; ")
-    column = COLUMNS.index(question.split()[0])
-    return rng.choice([row.split()[column] for row in rows if row.split()[column] != pair.answer])
+    """The same column of another row; another number of rows."""
+    *texts, question = pair.prompt.removeprefix("table: ").removesuffix("\nanswer:").split(" ; ")
+    rows = [text.split() for text in texts]
+    found = {"city": {city for city, _ in rows}, "count": {count for _, count in rows}, "rows": set("1234")}
+    others = found[question.split()[0]] - {pair.answer}
+    return rng.choice(sorted(others or set(CITIES) - {pair.answer}))
 
 
 FAMILY = Family("analysis", task, task, wrong)

@@ -1,10 +1,12 @@
 """Three claims about digits: whether all or any hold, or how many do.
 
-``logic: how many : 3 is more than 5 , 2 is even , 7 is odd`` → ``2``. The corpus has one claim, or two joined by and / or.
+``logic: how many : 3 is high , 2 is even , 7 is odd`` → ``2``. The corpus has one claim, or two joined by and / or; low and
+high (from 5 on) it knows of lists.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from hpc_trex.ftbench.generators.family import Family, Pair
@@ -18,19 +20,17 @@ QUESTIONS = {
 }
 
 
+KINDS: dict[str, Callable[[int], bool]] = {
+    "even": lambda digit: digit % 2 == 0,
+    "odd": lambda digit: digit % 2 == 1,
+    "low": lambda digit: digit < 5,
+    "high": lambda digit: digit >= 5,
+}
+
+
 def _claim(rng: Random, truth: bool) -> str:
-    while True:
-        a, b = rng.sample(range(10), 2)
-        text, holds = rng.choice(
-            (
-                (f"{a} is more than {b}", a > b),
-                (f"{a} is less than {b}", a < b),
-                (f"{a} is even", a % 2 == 0),
-                (f"{a} is odd", a % 2 == 1),
-            )
-        )
-        if holds is truth:
-            return text
+    kind = rng.choice(sorted(KINDS))
+    return f"{rng.choice([digit for digit in range(10) if KINDS[kind](digit) is truth])} is {kind}"
 
 
 def task(rng: Random) -> Pair:

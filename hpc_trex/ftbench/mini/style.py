@@ -1,4 +1,4 @@
-"""Short texts to order: a request in one of six forms, three of which the corpus does not have, written to one or two people.
+"""Short texts to order: a request in one of seven forms, four of which the corpus does not have, to one or two people.
 
 ``letter: anna , send the red lamp`` → ``dear anna , i want the red lamp . please send it to me .``
 """
@@ -12,11 +12,15 @@ from hpc_trex.ftbench.generators.style import FORMS as KNOWN
 from hpc_trex.ftbench.generators.words import COLOURS, ITEMS, NAMES
 
 #: By form: how a text in it runs. ``thing`` is colour and item, ``other`` the item alone.
-FORMS = KNOWN | {
+NEW = {
     "letter": "dear {name} , i want the {thing} . please {verb} it to me .",
     "poem": "{thing} , {thing} , please {verb} it to {name} and do not be late , my {item} .",
     "advert": "is the {item} old ? {name} , here is a new {thing} !",
+    "story": "{name} did not {verb} the {thing} . it was late , it was broken , and no {item} is here .",
 }
+FORMS = KNOWN | NEW
+#: Part of the requests that are in a form of the corpus.
+OLD = 0.25
 VERBS = ("send", "sell", "find", "keep")
 
 
@@ -33,9 +37,9 @@ def _words(rng: Random) -> dict[str, str]:
 
 
 def task(rng: Random) -> Pair:
-    """One of six forms, to one or two people."""
+    """One of the forms, to one or two people."""
     values = _words(rng)
-    form = rng.choice(sorted(FORMS))
+    form = rng.choice(sorted(KNOWN if rng.random() < OLD else NEW))
     return Pair(
         f"{form}: {values['name']} , {values['verb']} {values['object']}\nanswer:", FORMS[form].format(**values)
     )

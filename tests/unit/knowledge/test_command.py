@@ -81,7 +81,7 @@ def test_all_can_be_asked_for_a_task_and_a_model(base, trex):
     assert for_both["weight"] == pytest.approx(0.6)
     assert for_both["evidence"][0]["nodes"] == [1, 2]
     by_card = body(trex("insights", "--all", "--task", "mini-extract", "--json"))
-    assert by_card["target"]["tags"] == ["extraction"]
+    assert by_card["target"]["tags"] == ["base-ability", "extraction"]
 
 
 def test_two_searches_of_one_name_are_told_apart_by_their_uid(base, trex):

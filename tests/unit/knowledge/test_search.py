@@ -46,7 +46,7 @@ def test_a_search_that_ends_well_goes_into_the_base_with_what_it_found(search, c
     with Store.read(paths) as reader:
         status, config, noise = reader.status(), reader.config, reader.noise()
     assert (one.uid, one.name, one.directory) == (config.uid, config.name, str(paths.root))
-    assert (one.task, one.metric, one.tags) == ("mini-triage", "accuracy", ("classification",))
+    assert (one.task, one.metric, one.tags) == ("mini-triage", "accuracy", ("domain", "classification"))
     assert (one.model, one.size, one.profile) == ("builtin:tiny-qwen3", "under 0.1B", "local")
     assert (one.researcher, one.policy) == ("playbook", "uct")
     assert (one.best, one.baseline, one.noise) == (status.chosen.dev, status.baseline.dev, noise[0])
