@@ -111,7 +111,7 @@ def plan_launch(options: LaunchOptions) -> LaunchPlan:
     Raises UsageProblem or NotFound naming the option, file or key that is wrong, EnvironmentProblem when a hub model
     cannot be reached, SubmitRefused when Slurm would refuse the jobs (asked with ``--test-only``).
     """
-    loaded = load_pool(options.task, options.source)
+    loaded = load_pool(options.task, options.source, trains=options.max_nodes != 0)
     profile = _profile(options)
     check_limits(profile)
     check_image(profile)

@@ -19,11 +19,12 @@ from hpc_trex.models.origin import SOURCE_NAME
 UNKNOWN = "unknown (brought with --source)"
 
 
-def load_pool(task: str, brought: Sequence[str] = ()) -> LoadedCard:
+def load_pool(task: str, brought: Sequence[str] = (), *, trains: bool = True) -> LoadedCard:
     """Return the card of a launch, with what the user brings among its sources.
 
     Raises what :func:`load_card` does; :class:`UsageProblem` for a file that cannot be a source and where there is
-    nothing to train on; :class:`NotFound` where the task's tables are not fetched.
+    nothing to train on, unless nothing is to be trained (``trains``); :class:`NotFound` where the task's tables are not
+    fetched.
     """
     loaded = load_card(task)
     at_hand(loaded.card)
@@ -33,7 +34,7 @@ def load_pool(task: str, brought: Sequence[str] = ()) -> LoadedCard:
         if name in sources:
             raise UsageProblem(f"--source {words}: there is a source {name} already", hint="choose another name")
         sources[name] = source
-    if not sources:
+    if trains and not sources:
         raise UsageProblem(
             f"task {loaded.card.name} has no training rows of its own",
             hint=f"bring some: hpc-trex launch --task {task} --source NAME=FILE (docs/ftbench.md)",

@@ -40,7 +40,12 @@ def misfit(train: TrainConfig, config: SearchConfig) -> str:
 
 
 def require_fit(config: SearchConfig) -> None:
-    """Raise :class:`UsageProblem` where the training that every plan of a search starts from cannot fit."""
+    """Raise :class:`UsageProblem` where the training that every plan of a search starts from cannot fit.
+
+    A search without rounds trains nothing.
+    """
+    if not config.budget.max_nodes:
+        return
     too_large = misfit(TrainConfig.model_validate(config.default_train), config)
     if too_large:
         raise UsageProblem(

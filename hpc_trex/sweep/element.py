@@ -27,7 +27,7 @@ from hpc_trex.new_search import make_search
 from hpc_trex.slurm.local_backend import GRACE, LocalScheduler
 from hpc_trex.slurm.scheduler import JobRef
 from hpc_trex.sweep.folder import knowledge_file, read_config, runs
-from hpc_trex.sweep.records import NO_METHOD, NOTHING, ArrayRecord, Element, ElementResult, RunRecord, SweepConfig
+from hpc_trex.sweep.records import NOTHING, ArrayRecord, Element, ElementResult, RunRecord, SweepConfig
 from hpc_trex.tree.store import Store
 
 #: How often a running element renews its record of what it holds.
@@ -97,8 +97,9 @@ def run_element(paths: SweepPaths, number: int, job: Job, say: Callable[[str], N
 
 def describe(config: SweepConfig, element: Element) -> str:
     """Return an element in words."""
-    words = [config.tasks[element.task].name, config.models[element.model].name, f"seed {element.seed}"]
-    methods = [] if element.researcher == NO_METHOD else [f"{element.researcher} on {element.policy}"]
+    words = [config.tasks[element.task].name, config.all_models[element.model].name, f"seed {element.seed}"]
+    role = config.role(element)
+    methods = [f"{element.researcher} on {element.policy}"] if role == "search" else [f"{role}, evaluated only"]
     without = [] if element.without == NOTHING else [f"without {element.without}"]
     return ", ".join([*words, *methods, *without])
 
@@ -193,7 +194,7 @@ def _make_room(folder: ElementPaths, say: Callable[[str], None]) -> None:
 
 def make_element_search(paths: SweepPaths, config: SweepConfig, element: Element) -> SearchPaths:
     """Make an element's search directory from the sweep's frozen rows and settings alone."""
-    task, model = config.tasks[element.task], config.models[element.model]
+    task, model = config.tasks[element.task], config.all_models[element.model]
     folder = paths.element(element.number)
     again = len([path for path in folder.root.glob("search-*") if path.is_dir()])
     search = SearchConfig(
@@ -204,7 +205,7 @@ def make_element_search(paths: SweepPaths, config: SweepConfig, element: Element
         model_path=model.path,
         profile=config.inner,
         budget=Budget(
-            max_nodes=0 if config.baseline_only else config.max_nodes,
+            max_nodes=config.max_nodes if config.role(element) == "search" else 0,
             gpu_hours=config.search_gpu_hours,
             cpu_hours=config.search_cpu_hours,
         ),
@@ -222,7 +223,7 @@ def make_element_search(paths: SweepPaths, config: SweepConfig, element: Element
         for name in (rows.card.parent.name, rows.test.parent.name):
             shutil.copytree(rows.root / name, target.root / name)
         known = knowledge_file(paths, element.task, element.model)
-        if known.exists() and "insights" not in search.researcher.without:
+        if known.exists() and config.role(element) == "search" and "insights" not in search.researcher.without:
             shutil.copyfile(known, target.knowledge)
         return task.digest
 

@@ -23,6 +23,7 @@ from hpc_trex.models import Profile, Resources, SearchConfig
 from hpc_trex.models.search import WITH_PARTS
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
 from hpc_trex.suggest import nearest
+from hpc_trex.sweep.asked import brought_to, checked
 from hpc_trex.sweep.asking import asks_lines, llm_of, llm_table
 from hpc_trex.sweep.folder import knowledge_file, new_sweep_name, write_config
 from hpc_trex.sweep.knowing import Known, knowledge_lines, known_of
@@ -86,13 +87,7 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
 
     Raises what ``plan_launch`` and ``llm_of`` raise, and :class:`BudgetReached` when the worst case exceeds the cap.
     """
-    for name in ("tasks", "models", "seeds", "researchers", "policies", "without"):
-        values = getattr(request, name)
-        if not values or len(set(values)) < len(values):
-            raise UsageProblem(
-                f"sweep: {name} is empty" if not values else f"sweep: {name} names one twice",
-                hint=f"name each of the {name} once",
-            )
+    request = checked(request)
     profile = load_profile(request.profile)
     if profile.scheduler == "steps":
         raise UsageProblem(
@@ -108,13 +103,16 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
             f"{paths.root} exists already", hint=f"choose another --name, or: hpc-trex sweep resume {name}"
         )
     llm = llm_of(request, profile)
-    tasks, models, cards, configs = _resolved(request, paths)
+    tasks, found, cards, configs = _resolved(request, paths)
+    models, references = found[: len(request.models)], found[len(request.models) :]
     known = known_of(request, configs, cards, models)
     config = SweepConfig(
         name=name,
         uid=f"sweep-{secrets.token_hex(4)}",
         tasks=tasks,
         models=models,
+        references=references,
+        baseline=request.baseline and not request.baseline_only,
         seeds=request.seeds,
         researchers=request.researchers,
         policies=request.policies,
@@ -143,22 +141,33 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
 def _resolved(
     request: SweepRequest, paths: SweepPaths
 ) -> tuple[tuple[FrozenTask, ...], tuple[FrozenModel, ...], list[LoadedCard], list[SearchConfig]]:
-    """Plan the search of every task with every model as ``launch`` would, and keep what it found; one plan of each task."""
+    """Plan the search of every task with every model as ``launch`` would, and keep what it found; one plan of each task.
+
+    The reference models stand after the base models.
+    """
     tasks: dict[str, tuple[FrozenTask, LoadedCard]] = {}
     models: dict[str, FrozenModel] = {}
     configs: dict[str, SearchConfig] = {}
     for task in request.tasks:
-        for model in request.models if not tasks else request.models[:1]:
+        for model in (*request.models, *request.reference_models) if not tasks else request.models[:1]:
+            trained = model in request.models and not request.baseline_only
             options = LaunchOptions(
-                name="sweep", directory=str(paths.element(0).search), task=task, model=model, profile=request.profile
+                name="sweep",
+                directory=str(paths.element(0).search),
+                task=task,
+                model=model,
+                profile=request.profile,
+                source=brought_to(task, request.source),
+                max_nodes=None if trained else 0,
             )
             plan = plan_launch(options)
             metric = plan.loaded.card.metric
             frozen = FrozenTask(
                 name=task, higher_is_better=metric.higher_is_better, default_train=plan.config.default_train
             )
-            tasks[task] = (frozen, plan.loaded)
-            configs[task] = plan.config
+            tasks.setdefault(task, (frozen, plan.loaded))
+            if task not in configs:
+                configs[task] = plan.config
             models[model] = FrozenModel(name=model, path=plan.model.path, digest=plan.model.digest)
     cards = [item[1] for item in tasks.values()]
     return tuple(item[0] for item in tasks.values()), tuple(models.values()), cards, list(configs.values())
@@ -289,7 +298,12 @@ def plan_lines(config: SweepConfig, count: int, arrays: int) -> list[str]:
     return [
         f"sweep      {config.name} in {sweeps_home() / config.name}",
         f"tasks      {', '.join(task.name for task in config.tasks)}",
-        f"models     {', '.join(model.name for model in config.models)}",
+        f"models     {', '.join(model.name for model in config.models)}"
+        + (" (and their evaluations alone)" if config.baseline else ""),
+        *(
+            [f"reference  {', '.join(model.name for model in config.references)}: evaluated only"]
+            * bool(config.references)
+        ),
         f"seeds      {', '.join(map(str, config.seeds))}",
         f"method     {methods}" + (f", each search capped at {' and '.join(caps)}" if caps else ""),
         f"runs on    {where}: {count} element(s)"

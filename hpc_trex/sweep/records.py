@@ -21,6 +21,7 @@ from hpc_trex.models.search import WITH_PARTS
 
 #: The names of the first policy and Researcher, which stand where a sweep of baselines has none.
 NO_METHOD = "-"
+Role = Literal["search", "baseline", "reference"]
 #: A Researcher as it is, on the axis ``without``.
 NOTHING = "nothing"
 
@@ -30,7 +31,15 @@ class SweepRequest(Record):
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$")
     tasks: tuple[str, ...] = ("mini-triage",)
+    suite: str = ""
+    """In place of tasks: a suite's name, or a folder of task cards."""
+    source: tuple[str, ...] = ()
+    """Training rows that the user brings to a task, ``TASK:NAME=FILE`` each."""
     models: tuple[str, ...] = ("builtin:tiny-qwen3",)
+    reference_models: tuple[str, ...] = ()
+    """Models that are evaluated on each task, once, and never trained."""
+    baseline: bool = False
+    """Evaluate each base model on each task, once, in an element of its own."""
     seeds: tuple[int, ...] = (0,)
     researchers: tuple[str, ...] = ("playbook",)
     policies: tuple[str, ...] = ("uct",)
@@ -85,7 +94,7 @@ class FrozenModel(Record):
 
 
 class Element(Record):
-    """One search of a sweep. ``task`` and ``model`` are numbers in the sweep's lists."""
+    """One search of a sweep, or one evaluation. ``task`` and ``model`` are numbers in the sweep's lists."""
 
     number: int
     task: int
@@ -104,6 +113,10 @@ class SweepConfig(Record):
     """Unique over all sweeps: the prefix of every array's token."""
     tasks: tuple[FrozenTask, ...]
     models: tuple[FrozenModel, ...]
+    references: tuple[FrozenModel, ...] = ()
+    """Evaluated only; elements count them on from the models."""
+    baseline: bool = False
+    """Each base model has an evaluation of its own beside the searches."""
     seeds: tuple[int, ...]
     researchers: tuple[str, ...]
     policies: tuple[str, ...]
@@ -130,15 +143,34 @@ class SweepConfig(Record):
         """The worst case of one element: its GPUs for its whole time limit."""
         return self.resources.gpus * self.resources.minutes / 60
 
+    @property
+    def all_models(self) -> tuple[FrozenModel, ...]:
+        """What an element's ``model`` counts: the base models, then the reference models."""
+        return (*self.models, *self.references)
+
+    def role(self, element: Element) -> Role:
+        """Return what an element is for."""
+        if element.model >= len(self.models):
+            return "reference"
+        return "baseline" if element.researcher == NO_METHOD else "search"
+
     def elements(self) -> list[Element]:
-        """Return all elements in order: a whole seed after the other, so that a cut sweep has whole seeds."""
+        """Return all elements in order: single evaluations first, then a whole seed after the other, so that a cut sweep has
+        whole seeds.
+        """  # fmt: skip
         methods = [(NO_METHOD, NO_METHOD, NOTHING)] if self.baseline_only else [
             (researcher, policy, without)
             for researcher in self.researchers
             for policy in self.policies
             for without in (self.without if researcher in WITH_PARTS else (NOTHING,))
         ]  # fmt: skip
+        alone = range(0 if self.baseline and not self.baseline_only else len(self.models), len(self.all_models))
         found = [
+            (task, model, NO_METHOD, NO_METHOD, NOTHING, self.seeds[0])
+            for task in range(len(self.tasks))
+            for model in alone
+        ]
+        found += [
             (task, model, researcher, policy, without, seed)
             for seed in self.seeds
             for task in range(len(self.tasks))

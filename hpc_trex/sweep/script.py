@@ -83,7 +83,7 @@ def _parameters(array: ArrayPaths, config: SweepConfig, record: ArrayRecord, chu
 def _command(paths: SweepPaths, config: SweepConfig, record: ArrayRecord) -> str:
     profile = config.profile
     folders = [paths.root, cache(), *from_environment(["HPC_TREX_SITE", "HF_HOME"])]
-    folders += [folder for model in config.models if model.path for folder in model_folders(model.path)]
+    folders += [folder for model in config.all_models if model.path for folder in model_folders(model.path)]
     folders += [Path(file) for file in key_files(config)]
     folders += [Path(config.knowledge).parent] if config.knowledge else []
     python = interpreter(profile, folders, workdir=paths.root, gpus=config.resources.gpus_per_node)

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 
 from hpc_trex.models import Record
 from hpc_trex.report.look import PLAIN, Look, number, signed
-from hpc_trex.sweep.records import NO_METHOD, NOTHING, ElementState, Standing, SweepConfig
+from hpc_trex.sweep.records import NOTHING, ElementState, Role, Standing, SweepConfig
 
 
 class TableRow(Record):
@@ -35,6 +35,8 @@ class TableRow(Record):
     gpu_hours: float = 0.0
     """What the elements' jobs held, all attempts."""
     cpu_hours: float = 0.0
+    role: Role = "search"
+    """``baseline``, ``reference``: one model, evaluated and never trained."""
 
 
 def table(config: SweepConfig, found: Sequence[Standing], hours: dict[int, tuple[float, float]]) -> list[TableRow]:
@@ -54,7 +56,7 @@ def _row(config: SweepConfig, group: list[Standing], hours: dict[int, tuple[floa
     element = group[0].element
     return TableRow(
         task=config.tasks[element.task].name,
-        model=config.models[element.model].name,
+        model=config.all_models[element.model].name,
         researcher=element.researcher,
         policy=element.policy,
         without=element.without,
@@ -70,6 +72,7 @@ def _row(config: SweepConfig, group: list[Standing], hours: dict[int, tuple[floa
         test_gain=_mean(_known(one.test_gain for one in results)),
         gpu_hours=sum(gpu for gpu, _ in held),
         cpu_hours=sum(cpu for _, cpu in held),
+        role=config.role(element),
     )
 
 
@@ -99,7 +102,7 @@ def table_text(rows: Sequence[TableRow], look: Look = PLAIN) -> str:
 
 
 def _cells(row: TableRow) -> list[str]:
-    method = "baseline" if row.researcher == NO_METHOD else f"{row.researcher}/{row.policy}"
+    method = f"{row.researcher}/{row.policy}" if row.role == "search" else row.role
     method += "" if row.without == NOTHING else f" without {row.without}"
     return [
         row.task,
