@@ -30,6 +30,8 @@ COUNT = click.IntRange(min=1)
     "--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The same as keys of a TOML file."
 )
 @click.option("--tasks", type=Names(), help="Built-in tasks or paths of task cards.  [default: mini-triage]")
+@click.option("--suite", help="In place of --tasks: ftbench, ftbench-mini, or a folder of task cards.")
+@click.option("--source", multiple=True, metavar="TASK:NAME=FILE", help="Bring training rows to a task.")
 @click.option("--models", type=Names(), help="builtin:NAME, folders or hub ids.  [default: builtin:tiny-qwen3]")
 @click.option("--seeds", type=Numbers(), help="Seeds of the searches.  [default: 0]")
 @click.option("--researchers", type=Names(), help="Who designs rounds.  [default: playbook]")
@@ -37,6 +39,8 @@ COUNT = click.IntRange(min=1)
 @click.option(
     "--without", type=Names(), help="Take parts of them away: nothing, bad-cases, insights.  [default: nothing]"
 )
+@click.option("--baseline", is_flag=True, default=None, help="Evaluate each base model alone as well, once a task.")
+@click.option("--reference-models", type=Names(), help="Models that are evaluated once a task and never trained.")
 @click.option("--baseline-only", is_flag=True, default=None, help="Evaluate the base models and search nothing.")
 @click.option("--profile", help="Where elements run: a profile's name or file.  [default: local]")
 @click.option("--inner-profile", help="Profile of the jobs inside an element.  [default: the same, as local processes]")
@@ -70,12 +74,15 @@ def command(ctx: click.Context, /, *, file: Path | None, yes: bool, dry_run: boo
     from hpc_trex.sweep.plan import read_request
 
     llm = given_llm(options)
-    given = {key: value for key, value in options.items() if value is not None} | ({"llm": llm} if llm else {})
+    given = {key: value for key, value in options.items() if value not in (None, ())} | ({"llm": llm} if llm else {})
     ctx.exit(sent(read_request(file, given), yes=yes, dry_run=dry_run))
 
 
-def sent(request: SweepRequest, *, yes: bool, dry_run: bool) -> int:
-    """Show the plan of a sweep, ask, make its folder and submit it, or run it here; return the exit code."""
+def sent(request: SweepRequest, *, yes: bool, dry_run: bool, wait: bool = False) -> int:
+    """Show the plan of a sweep, ask, make its folder and submit it, or run it here; return the exit code.
+
+    ``wait``: of what was submitted, until it is over.
+    """
     from hpc_trex.cli.sweep_resume import started
     from hpc_trex.slurm.scheduler import SubmitUnavailable
     from hpc_trex.sweep.plan import create_sweep, plan_lines, plan_sweep
@@ -97,10 +104,16 @@ def sent(request: SweepRequest, *, yes: bool, dry_run: bool) -> int:
         return 0
     paths = create_sweep(plan)
     try:
-        return started(paths, config.name, None)
+        code = started(paths, config.name, None)
     except (ClusterRefused, SubmitUnavailable) as error:
         error.hint = f"{error.hint}; the sweep is made: hpc-trex sweep resume {config.name}"
         raise
+    if not wait or config.profile.scheduler != "slurm":
+        return code
+    from hpc_trex.cli.sweep_wait import waited
+    from hpc_trex.sweep.folder import read_config
+
+    return waited(paths, read_config(paths))
 
 
 def first_arrays(plan: SweepPlan) -> list[str]:

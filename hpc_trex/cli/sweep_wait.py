@@ -27,9 +27,13 @@ def command(ctx: click.Context, /, *, sweep: str | None, timeout: float | None) 
     """Wait until no element of SWEEP waits or runs, and print the table. Exit code: 0 all done, 100 some failed, stopped, lost
     or missing, 101 not over in time or not known, 103 all the others cancelled.
     """
+    ctx.exit(waited(*opened(sweep), timeout))
+
+
+def waited(paths: SweepPaths, config: SweepConfig, timeout: float | None = None) -> int:
+    """Wait until nothing of a sweep is at work, or ``timeout`` seconds; print the table and return the exit code."""
     from hpc_trex.sweep.standing import at_work, being_submitted, counts, standings, undecided
 
-    paths, config = opened(sweep)
     until = None if timeout is None else time.monotonic() + timeout
     told, doubts = "", set[int]()
     while True:
@@ -41,13 +45,13 @@ def command(ctx: click.Context, /, *, sweep: str | None, timeout: float | None) 
         before, doubts = doubts, undecided(found)
         busy = at_work(found) or being_submitted(paths)
         if not busy and doubts <= before:
-            ctx.exit(last_words(paths, config))
+            return last_words(paths, config)
         left = None if until is None else until - time.monotonic()
         if left is not None and left <= 0:
             if not busy:
-                ctx.exit(last_words(paths, config))
+                return last_words(paths, config)
             emit(f"sweep {config.name} is not over after {timeout:g} s")
-            ctx.exit(NOT_FINISHED)
+            return NOT_FINISHED
         pause = config.profile.poll_seconds if busy else min(config.profile.poll_seconds, SECOND_LOOK)
         time.sleep(pause if left is None else min(pause, left))
 

@@ -55,6 +55,18 @@ def test_a_sweep_without_slurm_runs_here_and_ends_with_its_table(options, tmp_pa
     assert "0 element(s) would be cancelled" in trex("sweep", "cancel", "-n").stdout
 
 
+def test_the_small_suite_is_a_sweep_of_its_own_tasks(make, tmp_path):
+    given = profiles(tmp_path, scheduler="local")
+    options = ("--tasks", "mini-forms,mini-decide", *SMALL, "--profile", given["inner_profile"])
+    shown = trex("ftbench", "mini", "--dry-run", "--profile", given["inner_profile"]).stdout
+    assert "10 element(s)" in shown
+    assert not (tmp_path / "searches").exists()
+    done = trex("ftbench", "mini", *options)
+    assert [line.split()[0] for line in done.stdout.strip().splitlines()[-2:]] == ["mini-forms", "mini-decide"]
+    assert done.stdout.count(" 1/1 ") == 2
+    assert "no built-in task 'mini-form'" in trex("ftbench", "mini", "--tasks", "mini-form", code=3).stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
