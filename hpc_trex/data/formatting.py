@@ -34,6 +34,14 @@ def render_prompt(prompt: str, style: str, tokenizer: Any, system: str = "") -> 
         ) from error
 
 
+def final_texts(prompt: str, answer: str, style: str, tokenizer: Any, system: str = "") -> tuple[str, str]:
+    """Return prompt and answer as the training reads them. A row without an answer is plain text and stays as it is."""
+    if not answer.strip():
+        return prompt, ""
+    before = render_prompt(prompt, style, tokenizer, system)
+    return before, answer_text(answer, style, before)
+
+
 def answer_text(answer: str, style: str, prompt: str = "") -> str:
     """Return the answer as it follows the rendered ``prompt``: after a blank in plain text.
 

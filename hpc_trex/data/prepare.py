@@ -142,9 +142,9 @@ def _formatted(state: State, spec: JobSpec, style: str, system: str, scratch: Pa
 
 
 def _final_rows(data: Dataset, style: str, tokenizer: Any, system: str) -> Iterator[Row]:
-    from hpc_trex.data.formatting import answer_text, render_prompt
+    from hpc_trex.data.formatting import final_texts
     from hpc_trex.data.operators.base import texts
 
     for row in (Row(*values) for values in texts(data, *Row._fields)):
-        prompt = render_prompt(row.prompt, style, tokenizer, system)
-        yield row._replace(prompt=prompt, answer=answer_text(row.answer, style, prompt))
+        prompt, answer = final_texts(row.prompt, row.answer, style, tokenizer, system)
+        yield row._replace(prompt=prompt, answer=answer)

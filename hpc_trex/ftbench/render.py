@@ -42,8 +42,10 @@ class Templates:
 class Renderer:
     """The compiled templates of one card. Raises :class:`UsageProblem` where a template's syntax is wrong."""
 
-    def __init__(self, templates: Prompt, where: str) -> None:
+    def __init__(self, templates: Prompt, where: str, *, texts: bool = False) -> None:
+        """With ``texts`` a row may have no answer: it is plain text, for a ``pretrain`` stage of a training."""
         environment = _environment()
+        self._texts = texts
         self._prompt = _compiled(environment, templates.prompt, f"{where}: prompt.prompt")
         self._answer = _compiled(environment, templates.answer, f"{where}: prompt.answer")
 
@@ -53,7 +55,7 @@ class Renderer:
             _filled(self._prompt, columns, "prompt.prompt"), _filled(self._answer, columns, "prompt.answer").strip()
         )
         for name, text in zip(Rendered._fields, rendered, strict=True):
-            if not text.strip():
+            if not text.strip() and not (self._texts and name == "answer"):
                 raise RowProblem(f"the {name} is empty")
             if len(text) > LONGEST_TEXT:
                 raise RowProblem(f"the {name} has {len(text)} characters; a row has at most {LONGEST_TEXT}")

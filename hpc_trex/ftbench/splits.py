@@ -48,7 +48,7 @@ def read_split(
     """
     placed = []
     if source.rendered:
-        render = Renderer(Prompt(), str(origin))
+        render = Renderer(Prompt(), str(origin), texts=options is None)
     for raw in read_source(source, origin):
         try:
             prompt, answer = render(raw.columns)

@@ -37,7 +37,9 @@ class Source(Record):
     shape: Shape | None = None
     """What its rows look like, where they have not the columns that the card's templates ask for."""
     rendered: bool = False
-    """The rows have ``prompt`` and ``answer`` already: the card's templates are not for them."""
+    """The rows have ``prompt`` and ``answer`` already: the card's templates are not for them. An empty ``answer`` makes a
+    row of a training source plain text, for a ``pretrain`` stage.
+    """
     licence: str = ""
     """Where it is another one than the card's."""
     trusted: bool = False

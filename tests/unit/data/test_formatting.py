@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpc_trex.data.errors import DataProblem
-from hpc_trex.data.formatting import answer_text, has_chat_template, render_prompt
+from hpc_trex.data.formatting import answer_text, final_texts, has_chat_template, render_prompt
 from hpc_trex.data.prepare import prepare
 from tests.unit.data.recipes import Bench, prepared
 
@@ -47,6 +47,13 @@ def test_a_chat_ends_where_the_assistant_begins() -> None:
     assert render_prompt("hi", "chat", Tokenizer(), "be brief") == "<system>be brief</><user>hi</><assistant>"
     assert render_prompt("hi", "chat", Tokenizer()) == "<user>hi</><assistant>"
     assert answer_text(" yes ", "chat") == "yes"
+
+
+def test_plain_text_is_no_turn_of_a_chat() -> None:
+    """A row without an answer is for pre-training: neither a template nor a blank is added."""
+    assert final_texts("hi", " yes ", "chat", Tokenizer()) == ("<user>hi</><assistant>", "yes")
+    assert final_texts("some text\n", " ", "chat", Tokenizer()) == ("some text\n", "")
+    assert final_texts("some text", "", "plain", None) == ("some text", "")
 
 
 def test_a_model_that_can_think_is_asked_to_answer_at_once(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hpc_trex.ftbench.render import Renderer
 from hpc_trex.ftbench.rows import item_hash
 from hpc_trex.ftbench.splits import read_split
 from hpc_trex.layout import SearchPaths
-from hpc_trex.models import MetricSpec, Prompt, Source, TaskCard
+from hpc_trex.models import MetricSpec, Prompt, Shape, Source, TaskCard
 
 ROWS = {
     "train": [{"q": "one", "a": "yes"}, {"q": "two", "a": "no"}, {"q": "two", "a": "no"}],
@@ -79,6 +79,20 @@ def test_the_rows_stand_rendered_in_the_search_directory(folder: Folder) -> None
     hashes = folder.paths.block.read_text().split()
     assert set(hashes) == {item_hash(f"Q: {word}") for word in ("three", "four", "five")}
     assert {path.name for path in folder.paths.root.iterdir()} == {"task", "sealed"}
+
+
+def test_a_source_of_plain_texts_has_no_answers_and_dev_must_have_them(folder: Folder) -> None:
+    shape = Shape(columns={"prompt": "{{ text }}", "answer": ""})
+    folder.write("texts", [json.dumps({"text": "Some page.\n\nAnd more."})])
+    texts = Source(path="texts.jsonl", rendered=True, shape=shape)
+    folder.card = folder.card.model_copy(update={"sources": {**folder.card.sources, "texts": texts}})
+    folder.run()
+    assert [row._asdict() for row in read_rows(folder.paths.sources / "texts.jsonl")] == [
+        {"row_id": "texts:1", "prompt": "Some page.\n\nAnd more.", "answer": "", "source": "texts"}
+    ]
+    folder.card = folder.card.model_copy(update={"dev": texts})
+    folder.paths = SearchPaths(folder.root / "another")
+    assert "the answer is empty" in folder.refused().message
 
 
 def test_the_test_split_is_sealed(folder: Folder) -> None:
