@@ -7,13 +7,16 @@ from importlib.util import find_spec
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.models import MetricSpec, Profile
 
-#: Metric → the module that scores it, and its package.
+#: Metric → the module that scores it, its package, and the extra of hpc-trex that has it.
 LIBRARIES = {
-    "rouge1": ("rouge_score", "rouge-score"),
-    "rouge2": ("rouge_score", "rouge-score"),
-    "rougeL": ("rouge_score", "rouge-score"),
-    "chrf": ("sacrebleu", "sacrebleu"),
-    "bleu": ("sacrebleu", "sacrebleu"),
+    "rouge1": ("rouge_score", "rouge-score", "train"),
+    "rouge2": ("rouge_score", "rouge-score", "train"),
+    "rougeL": ("rouge_score", "rouge-score", "train"),
+    "chrf": ("sacrebleu", "sacrebleu", "train"),
+    "bleu": ("sacrebleu", "sacrebleu", "train"),
+    "gta_steps": ("sacrebleu", "sacrebleu", "train"),
+    "omes": ("rdkit", "rdkit", "chem"),
+    "tomg": ("rdkit", "rdkit", "chem"),
 }
 
 
@@ -27,9 +30,9 @@ def require_library(metric: MetricSpec, profile: Profile) -> None:
         return
     if profile.modules or profile.setup or "PYTHONPATH" in profile.environment:
         return
-    module, package = LIBRARIES[metric.name]
+    module, package, extra = LIBRARIES[metric.name]
     if find_spec(module) is None:
         raise EnvironmentProblem(
             f"the task's metric {metric.name} needs {package}, which jobs of the profile {profile.name} do not have",
-            hint=f"pip install {package}, or all of them: pip install 'hpc-trex[train]'",
+            hint=f"pip install {package}, or all of them: pip install 'hpc-trex[{extra}]'",
         )
