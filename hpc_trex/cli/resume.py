@@ -37,12 +37,17 @@ OVER = ("done", "failed", "cancelled")
     is_flag=True,
     help="Jobs that the old profile cannot be asked about are surely over: count them as lost.",
 )
+@click.option(
+    "--open-test-again",
+    metavar="WHY",
+    help="Of a search that is over: test its choice on the sealed test once more. WHY goes on record.",
+)
 @click.option("--controller-job", is_flag=True, hidden=True, help="Inside the job of --as-job.")
 @dry_run_option
 @click.pass_context
 def command(
     ctx: click.Context, /, *, search: str | None, last: bool, detach: bool, as_job: bool, in_allocation: bool,
-    assume_gone: bool, controller_job: bool, dry_run: bool, profile: str | None, **caps: Any,
+    assume_gone: bool, open_test_again: str | None, controller_job: bool, dry_run: bool, profile: str | None, **caps: Any,
 ) -> None:  # fmt: skip
     """Go on with SEARCH where it stands: nothing is lost or run twice, whatever ended the last controller."""
     from hpc_trex.tree.store import Store
@@ -53,7 +58,9 @@ def command(
     one_way(detach=detach, as_job=as_job, in_allocation=in_allocation)
     config = changed(old, profile, caps, in_allocation=in_allocation)
     words = changes(old, config)
-    if status.state.value in OVER:
+    if open_test_again is not None:
+        say_why(paths, open_test_again, dry_run=dry_run)
+    elif status.state.value in OVER:
         already_over(paths, status.state.value, words)
         return
     if config.profile != old.profile:
@@ -79,6 +86,34 @@ def command(
     ctx.exit(run_controller(paths, config=config if words else None, color=ctx.color, assume_gone=assume_gone))
 
 
+def say_why(paths: SearchPaths, why: str, *, dry_run: bool) -> None:
+    """Put on record that the sealed test is opened again; with ``dry_run`` only see whether it can be.
+
+    Raises :class:`UsageProblem` for a search that is not over, or without a reason.
+    """
+    from hpc_trex.cli.asking import do_or_leave
+    from hpc_trex.cli.deciding import LONGEST_NOTE
+    from hpc_trex.controller.control import why_not_open_again
+    from hpc_trex.controller.requests import Request
+    from hpc_trex.errors import UsageProblem
+    from hpc_trex.files import user_name
+    from hpc_trex.tree.store import Store
+
+    note = " ".join(why.split())
+    if not note or len(note) > LONGEST_NOTE:
+        raise UsageProblem(
+            f"--open-test-again needs a reason of at most {LONGEST_NOTE} characters: it goes on record",
+            hint='e.g. --open-test-again "the first job ran with a wrong prompt"',
+        )
+    with Store.read(paths) as reader:
+        refusal, hint = why_not_open_again(reader)
+    if refusal:
+        raise UsageProblem(refusal, hint=hint)
+    if not dry_run:
+        request = Request(action="open-test", note=note, user=user_name())
+        emit("\n".join(do_or_leave(paths, request, "open the sealed test again", "its job is asked for now")))
+
+
 def record_changes(paths: SearchPaths, config: SearchConfig, *, assume_gone: bool) -> None:
     """Write a changed configuration into the history without running anything."""
     from hpc_trex.controller import Controller
@@ -89,7 +124,8 @@ def record_changes(paths: SearchPaths, config: SearchConfig, *, assume_gone: boo
 def already_over(paths: SearchPaths, state: str, words: list[str]) -> None:
     """Say that a search is over. Raises :class:`BudgetReached` when more budget was asked for it.
 
-    A finished search stays finished: its sealed test has been opened, and a second look would no longer be one.
+    A finished search stays finished: its sealed test has been opened, and a second look (``--open-test-again``) would
+    no longer be one.
     """
     if words:
         raise BudgetReached(

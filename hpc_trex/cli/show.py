@@ -34,9 +34,11 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
     from hpc_trex.report.cases import cases_text, read_cases
     from hpc_trex.report.difference import plan_difference
     from hpc_trex.report.gates import gates_text
+    from hpc_trex.report.openings import openings_text
     from hpc_trex.report.review import review_lines
     from hpc_trex.report.tables import node_text
     from hpc_trex.tree.gates import gates
+    from hpc_trex.tree.openings import openings
     from hpc_trex.tree.repairs import repairs
     from hpc_trex.tree.review import verdicts
     from hpc_trex.tree.store import Store
@@ -52,6 +54,7 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
         parent = None if view.parent is None else reader.node(view.parent)
         mended = repairs(reader, view.id)
         noise, decided = reader.noise(), verdicts(reader, view.id)
+        opened = [one for one in openings(reader) if one.node == view.id]
         sd, higher = noise[0] if noise else None, reader.higher_is_better
     review = review_lines(view, parent, noise=sd, higher=higher, verdicts=decided)
     difference = plan_difference(parent, view)
@@ -64,11 +67,14 @@ def command(node: str, search: str | None, last: bool, reasoning: bool, json: bo
             "repairs": [one.model_dump(mode="json") for one in mended],
             "review": review,
             "verdicts": [one.model_dump(mode="json") for one in decided],
+            "openings": [one.model_dump(mode="json") for one in opened],
             "cases": cases.model_dump(mode="json") if cases is not None else None,
         }
         emit_json(node_json(view, attempts, difference) | more | {"gates": gates_json(asked)})
         return
     emit(node_text(view, attempts, difference, look(), review))
+    if opened:
+        emit(f"\n{openings_text(opened)}")
     if mended:
         emit(f"\n{repairs_text(mended)}")
     if cases is not None:

@@ -1,4 +1,4 @@
-"""Pause, cancel and retry: what a person asks of a search, carried out on its open store.
+"""Pause, cancel, retry, and a second look at the test: what a person asks of a search, carried out on its open store.
 
 Each can be broken off anywhere and done again from the start: the request stays on disk until all of it is recorded.
 """
@@ -9,12 +9,14 @@ from collections.abc import Collection
 
 from hpc_trex.controller.collect import cancelled, collect, trial_cancelled
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.finish import open_test
 from hpc_trex.controller.requests import Request
 from hpc_trex.errors import UsageProblem
 from hpc_trex.faults import reach
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, NodeState, SearchState, TrialState
 from hpc_trex.slurm.scheduler import JobRef
 from hpc_trex.tree.events import NodeReopened, TrialReopened
+from hpc_trex.tree.openings import openings
 from hpc_trex.tree.reads import TreeReads
 
 OVER = (SearchState.DONE, SearchState.FAILED, SearchState.CANCELLED)
@@ -182,3 +184,32 @@ def _reopen_preparation(work: Work, owner: int) -> None:
     if last is not None and last.state is AttemptState.FAILED and not last.superseded:
         work.record(TrialReopened(node=owner, trial=0))
         work.outages.pop((owner, 0), None)
+
+
+# --- the sealed test, again -------------------------------------------------------------------------------------------
+
+
+def why_not_open_again(tree: TreeReads) -> tuple[str, str]:
+    """Return why the sealed test cannot be opened once more, and what to do instead; empty when it can."""
+    state, _ = tree.state()
+    if state not in OVER:
+        return f"the search is {state.value}: it opens the test itself, at its end", "hpc-trex resume goes on with it"
+    if tree.chosen() is None or not tree.has_attempt(JobKind.TEST):
+        return "the sealed test was never opened: the search ended before its final choice", "hpc-trex best"
+    return "", ""
+
+
+def open_again(work: Work, request: Request) -> None:
+    """Let a further job at the sealed test, for the choice that was made: a person asks for it, and it is on record.
+
+    Raises UsageProblem for a search that runs, or that never opened it.
+    """
+    why, hint = why_not_open_again(work.store)
+    if why:
+        raise UsageProblem(why, hint=hint)
+    chosen = work.store.chosen()
+    assert chosen is not None
+    open_test(work, chosen, request.note, again=True, user=request.user)
+    number = sum(1 for one in openings(work.store) if one.attempt == 1)
+    work.change_state(SearchState.FINISHING, f"the sealed test was opened again by {request.user}: {request.note}")
+    work.say(f"the sealed test is opened for the {number}. time: {request.note}")

@@ -7,14 +7,17 @@ mean; then, and only then, one job opens the sealed test.
 
 from __future__ import annotations
 
+import socket
 import statistics
 
 from hpc_trex.controller.best import best_trial
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.remember import remember_search
 from hpc_trex.controller.review import check_claims, settle_reviewed
+from hpc_trex.files import user_name
 from hpc_trex.models import FailureClass, JobKind, NodeState, NodeView, SearchState, TrialState, TrialView
 from hpc_trex.tree.events import Chosen, NodeRescored, NoiseMeasured, TestScored, TrialAdded
+from hpc_trex.tree.openings import TestOpened
 
 #: Gains are believed beyond this many standard deviations of the difference of two means.
 SIGMAS = 2.0
@@ -149,18 +152,36 @@ def _took_over(view: NodeView) -> bool:
 
 
 def _close_test(work: Work, chosen: Chosen) -> None:
-    """Plan the one test job, or record its outcome and end the search."""
+    """Open the test for the one job, or record its outcome and end the search."""
     tests = [trial for trial in work.store.node(chosen.node).trials if trial.kind is JobKind.TEST]
     if not tests:
-        number = max(trial.trial for trial in work.store.node(chosen.node).trials) + 1
-        work.record(TrialAdded(node=chosen.node, trial=number, kind=JobKind.TEST, seed=work.config.seed))
+        open_test(work, chosen, "the final evaluation")
         return
-    last = tests[-1]
+    last, scored = tests[-1], work.store.test_score()
     if last.state is TrialState.DONE and last.result is not None:
-        if work.store.test_score() is None:
+        if scored is None or scored.scores != last.result.scores:
             work.record(TestScored(node=chosen.node, trial=chosen.trial, scores=last.result.scores))
         remember_search(work)
         work.change_state(SearchState.DONE, work.store.state()[1])
+        return
+    failure = last.failure or FailureClass.LOST
+    why = f"{failure.value} {last.message}"
+    if scored is not None:
+        work.change_state(SearchState.DONE, f"the sealed test could not be run again, its first result stands: {why}")
     else:
-        failure = last.failure or FailureClass.LOST
-        work.change_state(SearchState.FAILED, f"the sealed test could not be run: {failure.value} {last.message}")
+        work.change_state(SearchState.FAILED, f"the sealed test could not be run: {why}")
+
+
+def open_test(work: Work, chosen: Chosen, why: str, *, again: bool = False, user: str = "") -> None:
+    """Plan the job that is let at the sealed test for the chosen round, with a record of who opens it and why."""
+    work.record(
+        TestOpened(
+            node=chosen.node,
+            trial=max(trial.trial for trial in work.store.node(chosen.node).trials) + 1,
+            again=again,
+            why=why,
+            user=user or user_name(),
+            host=socket.gethostname(),
+            seed=work.config.seed,
+        )
+    )

@@ -246,6 +246,8 @@ class Controller:
         elif request.action in ("strike", "restore"):
             (review.strike if request.action == "strike" else review.restore)(self.work, request)
             self.reading.unread = True  # a restored round is read
+        elif request.action == "open-test":
+            control.open_again(self.work, request)
         elif request.action == "pause":
             control.pause(self.work, request)
         else:

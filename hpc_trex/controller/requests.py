@@ -23,7 +23,7 @@ from hpc_trex.models import GateName, OneLine, Record
 class Request(Record):
     """One request. ``node`` of a cancel: that round, with ``subtree`` all its descendants too; none: the search."""
 
-    action: Literal["cancel", "pause", "retry", "approve", "reject", "strike", "restore"]
+    action: Literal["cancel", "pause", "retry", "approve", "reject", "strike", "restore", "open-test"]
     node: int | None = None
     trial: int | None = None
     subtree: bool = False

@@ -8,6 +8,7 @@ its folder, so even a double could not run twice.
 
 from __future__ import annotations
 
+import socket
 import time
 
 from hpc_trex.controller.advance import Ready
@@ -22,6 +23,7 @@ from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, Se
 from hpc_trex.slurm.queue import MOST_DOUBLINGS
 from hpc_trex.slurm.scheduler import TAKES_NO_JOBS, JobRequest, SubmitRefused, SubmitUnavailable
 from hpc_trex.tree.events import AttemptEnded, AttemptIntended, AttemptQueued
+from hpc_trex.tree.openings import TestOpened, openings
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
@@ -97,6 +99,8 @@ def _start(work: Work, item: Ready) -> int:
     paths = work.paths.attempt(item.node, item.trial, item.attempt)
     paths.root.mkdir(parents=True, exist_ok=True)
     resources = resources_of(work, item.kind)
+    if item.kind is JobKind.TEST and item.attempt > 1:
+        _note_opening(work, item)
     work.record(
         AttemptIntended(
             node=item.node,
@@ -114,6 +118,17 @@ def _start(work: Work, item: Ready) -> int:
         )
     )
     return _hand_over(work, item, token)
+
+
+def _note_opening(work: Work, item: Ready) -> None:
+    """Record that a further job is let at the sealed test, since the one before it gave no result."""
+    key = (item.node, item.trial, item.attempt)
+    if any((one.node, one.trial, one.attempt) == key for one in openings(work.store)):
+        return  # a controller that died has done it
+    last = work.store.attempts(item.node, item.trial)[-1]
+    why = f"attempt {item.attempt}: the one before gave no result ({(last.failure or FailureClass.LOST).value})"
+    opened = TestOpened(node=item.node, trial=item.trial, attempt=item.attempt, why=why, user=user_name())
+    work.record(opened.model_copy(update={"host": socket.gethostname()}))
 
 
 def _hand_over(work: Work, item: Ready, token: str) -> int:

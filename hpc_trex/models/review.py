@@ -21,6 +21,20 @@ class ClaimFinding(Record):
     """Of a strike: the plan itself is to blame, so that the round is charged."""
 
 
+class OpeningView(Record):
+    """A job was let at the sealed test."""
+
+    node: int
+    trial: int
+    attempt: int
+    again: bool = False
+    """A person asked for it, after the first result."""
+    why: OneLine
+    user: OneLine = ""
+    host: OneLine = ""
+    time: str = ""
+
+
 class VerdictView(Record):
     """A person has struck a round, or restored it. The last word counts."""
 

@@ -11,7 +11,7 @@ from hpc_trex.models.gate import GateView, PersonTime
 from hpc_trex.models.job import JobResult, Score
 from hpc_trex.models.plan import RoundPlan, TrainConfig, TrialPlan
 from hpc_trex.models.repair import How
-from hpc_trex.models.review import ClaimFinding
+from hpc_trex.models.review import ClaimFinding, OpeningView
 from hpc_trex.models.states import AttemptState, FailureClass, JobKind, NodeState, SearchState, TrialState
 
 
@@ -188,6 +188,8 @@ class StatusView(Record):
     chosen: BestView | None = None
     test_difference: Score | None = None
     """Chosen minus baseline on the sealed test, paired bootstrap."""
+    test_openings: tuple[OpeningView, ...] = ()
+    """Each time that a job was let at the sealed test."""
     noise_sd: float | None = None
     cost: CostView = CostView()
     spent: Spent = Spent()

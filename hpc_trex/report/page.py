@@ -9,6 +9,7 @@ from hpc_trex.report.agents import spent_words
 from hpc_trex.report.charts import axis, best_so_far, staircase
 from hpc_trex.report.difference import describe_recipe, telling
 from hpc_trex.report.gates import person_words
+from hpc_trex.report.openings import again_words
 from hpc_trex.report.source import ReportSource, hours, interval, points, signed, signed_interval, span
 
 
@@ -28,7 +29,7 @@ def heading(source: ReportSource) -> dict[str, Any]:
         "how": _how(source, top),
         "test": test,
         "testText": f"{signed(test.value)} {signed_interval(test)}" if test else "",
-        "verdict": _verdict(test, higher_is_better=source.task.metric.higher_is_better) if test else "",
+        "verdict": _verdict(test, source) if test else "",
     }
 
 
@@ -52,11 +53,13 @@ def _how(source: ReportSource, top: BestView | None) -> list[tuple[str, str]]:
     return [(name, text) for name, text in [*lines, ("training", settings)] if text]
 
 
-def _verdict(test: Score, *, higher_is_better: bool) -> str:
+def _verdict(test: Score, source: ReportSource) -> str:
+    again = again_words(source.status.test_openings)
     if test.low <= 0 <= test.high:
-        return "The interval contains 0: no difference is shown."
-    better = (test.value > 0) == higher_is_better
-    return f"The interval excludes 0: the chosen model is {'better' if better else 'worse'} than the baseline."
+        return f"The interval contains 0: no difference is shown. {again}".strip()
+    better = (test.value > 0) == source.task.metric.higher_is_better
+    what = f"The interval excludes 0: the chosen model is {'better' if better else 'worse'} than the baseline."
+    return f"{what} {again}".strip()
 
 
 def comparison(source: ReportSource) -> dict[str, Any]:

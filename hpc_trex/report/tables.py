@@ -27,6 +27,7 @@ from hpc_trex.models.operators import Python
 from hpc_trex.report.difference import describe_recipe
 from hpc_trex.report.gates import person_words
 from hpc_trex.report.look import PLAIN, Look, duration, number, signed
+from hpc_trex.report.openings import again_words
 from hpc_trex.report.spending import budget_words
 from hpc_trex.tree.insights import by_weight
 
@@ -188,6 +189,8 @@ def _test_lines(status: StatusView) -> list[str]:
         low, high = (test.low, test.high) if test.higher_is_better else (-test.high, -test.low)
         gain = test.value if test.higher_is_better else -test.value
         lines.append(f"          gain {signed(gain)} [{signed(low)}, {signed(high)}] (paired, sealed)")
+    if words := again_words(status.test_openings):
+        lines.append(f"          {words}")
     return lines
 
 

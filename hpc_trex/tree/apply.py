@@ -17,6 +17,7 @@ from hpc_trex.tree.attempts import attempt_ended, attempt_intended, attempt_queu
 from hpc_trex.tree.calls import record_call
 from hpc_trex.tree.gates import ask_gate, decide_gate, forgive
 from hpc_trex.tree.insights import put_insights
+from hpc_trex.tree.openings import TestOpened, note_opening
 from hpc_trex.tree.reopen import reopen_node, reopen_trial
 from hpc_trex.tree.repairs import RepairDecided, decide_repair
 from hpc_trex.tree.review import claim_checked, node_restored, node_struck
@@ -263,6 +264,11 @@ def _noise(event: ev.NoiseMeasured, db: Database, line: ev.EventLine) -> None:
 @apply_event.register(ev.Chosen)
 def _chosen(event: ev.Chosen, db: Database, line: ev.EventLine) -> None:
     change_one(db, "UPDATE search SET chosen = ?", [event.model_dump_json()], "there is no search yet")
+
+
+@apply_event.register(TestOpened)
+def _test_opened(event: TestOpened, db: Database, line: ev.EventLine) -> None:
+    note_opening(db, event, line.time)
 
 
 @apply_event.register(ev.TestScored)

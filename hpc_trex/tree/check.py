@@ -33,6 +33,7 @@ TABLES = (
     "servers",
     "verdicts",
     "repairs",
+    "openings",
 )
 #: Columns that hold a record as JSON: compared by what they say, not by their letters.
 RECORDS: dict[tuple[str, str], type[BaseModel]] = {

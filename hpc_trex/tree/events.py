@@ -1,7 +1,5 @@
-"""The events of a search: the truth from which ``tree.db`` can be rebuilt (DESIGN section 5).
-
-One JSON object a line in ``events.jsonl``, numbered by ``seq`` without gaps. Each event is written, and flushed,
-before the database changes and before anything outside is touched on its account.
+"""The events of a search: the truth from which ``tree.db`` can be rebuilt (DESIGN section 5). One JSON object a line in
+``events.jsonl``, numbered by ``seq`` without gaps, written and flushed before anything else changes on its account.
 """
 
 from __future__ import annotations
@@ -26,6 +24,7 @@ from hpc_trex.models import (
     TrialPlan,
     TrialState,
 )
+from hpc_trex.tree.openings import TestOpened
 from hpc_trex.tree.repairs import RepairDecided
 from hpc_trex.tree.review_events import ClaimChecked, NodeRestored, NodeStruck
 
@@ -331,6 +330,7 @@ Event = Annotated[
     | ServerEnded
     | NoiseMeasured
     | Chosen
+    | TestOpened
     | TestScored
     | GateAsked
     | GateDecided

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hpc_trex.models import BestView, Score, StatusView, TrialState, TrialView
 from hpc_trex.tree.gates import open_gate, person_time
+from hpc_trex.tree.openings import openings
 from hpc_trex.tree.spending import spent
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def status(tree: TreeReads) -> StatusView:
         best=best,
         chosen=chosen,
         test_difference=scores.get("difference"),
+        test_openings=tuple(openings(tree)),
         noise_sd=noise[0] if noise else None,
         cost=tree.cost(),
         spent=spent(tree),
