@@ -124,6 +124,11 @@ class AttemptPaths(NamedTuple):
         return self.root / "result.json"
 
     @property
+    def questions(self) -> Path:
+        """What a preparation wants to know of a language model; it ended with ASKS then."""
+        return self.root / "questions.json"
+
+    @property
     def samples(self) -> Path:
         return self.root / "samples.jsonl"
 
@@ -282,6 +287,10 @@ class SearchPaths(NamedTuple):
 
     def data(self, node: int) -> Path:
         return self.node(node) / "data"
+
+    def answers(self, node: int) -> Path:
+        """Folder of what a language model said of a round's rows: ``N.json`` answers the questions of attempt N."""
+        return self.node(node) / "answers"
 
     def packed_logs(self, node: int) -> Path:
         """The logs of a closed round's jobs, packed by ``gc``; the names inside are relative to the round's folder."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container
+from pathlib import Path
 
 from hpc_trex.agents.mending import Failed, GivesUp, Repaired
 from hpc_trex.agents.protocol import NothingToPropose, TreeView
 from hpc_trex.models import LlmCall
+from hpc_trex.models.asking import AnsweredRows
 
 
 class AtOnce:
@@ -30,6 +32,10 @@ class AtOnce:
 
     def repair(self, view: TreeView, failed: Failed) -> Repaired | GivesUp:  # noqa: ARG002
         """What no rule mends, nobody mends."""
+        raise NothingToPropose
+
+    def ask_rows(self, node: int, attempt: int, file: Path) -> AnsweredRows:  # noqa: ARG002
+        """There is nobody to ask."""
         raise NothingToPropose
 
     def new_calls(self, known: Container[str]) -> list[LlmCall]:  # noqa: ARG002

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from hpc_trex.agents.mending import Failed, GivesUp, Repaired
 from hpc_trex.models import GateView, Insight, LlmCall, NodeView, RoundPlan, SearchConfig, TaskCard
+from hpc_trex.models.asking import AnsweredRows
 from hpc_trex.models.cases import CaseReport
 from hpc_trex.samples import EvaluatedRow
 from hpc_trex.tree.reads import MoveRow
@@ -138,6 +140,14 @@ class Researcher(Protocol):
         """Mend a job that failed by its own settings or recipe, where no rule does; the Executor's part.
 
         Raises ``StillThinking`` while it works on it, and ``TrexError`` when it cannot work now.
+        """
+        ...
+
+    def ask_rows(self, node: int, attempt: int, file: Path) -> AnsweredRows:
+        """Have a language model answer the questions that the preparation of a round's data has left in ``file``.
+
+        Raises ``NothingToPropose`` where nobody may be asked, ``StillThinking`` meanwhile, ``BudgetReached`` at a cap, and
+        other ``TrexError`` when nobody can be asked now.
         """
         ...
 

@@ -16,8 +16,10 @@ from hpc_trex.agents.tree_facts import drafts
 from hpc_trex.errors import UsageProblem
 from hpc_trex.ftbench.render import Renderer
 from hpc_trex.memory.fit import misfit
-from hpc_trex.models import DataRecipe, Profile, Prompt, RoundPlan, TrainConfig
+from hpc_trex.models import DataRecipe, Profile, Prompt, RoundPlan, SearchConfig, TrainConfig
+from hpc_trex.models.asking import ASKING, Generate
 from hpc_trex.models.operators import (
+    Augment,
     Convert,
     Dedup,
     FilterConflicts,
@@ -45,6 +47,10 @@ FEWEST_ROWS = 2
 MOST_CODE = 2
 
 
+#: Steps that ask a language model in one recipe: each is a job more before the round is prepared.
+MOST_ASKING = 4
+
+
 def review(plan: RoundPlan, view: TreeView) -> list[str]:
     """Return the reasons to refuse a plan, each a sentence that the Researcher can act on; empty: accepted."""
     return [
@@ -52,6 +58,7 @@ def review(plan: RoundPlan, view: TreeView) -> list[str]:
         *_steps(plan.data),
         *_texts(plan.data),
         *_code(plan.data, view.config.profile),
+        *_asking(plan.data, view.config),
         *_rows(plan.data, view.source_rows),
         *_trials(plan, view),
     ]
@@ -165,6 +172,18 @@ def _code(data: DataRecipe, profile: Profile) -> Iterator[str]:
             yield f"python step {number}: {step.seconds} seconds are more than the job's {profile.prepare.minutes} minutes"
 
 
+def _asking(data: DataRecipe, config: SearchConfig) -> Iterator[str]:
+    """Steps that ask a language model: only where the search may, few, and within its cap on rows."""
+    steps = [step for step in data.steps if isinstance(step, ASKING)]
+    cap = config.llm.rows_cap if config.llm is not None else 0
+    if steps and not cap:
+        yield f"{steps[0].op}: recipes of this search may not ask a language model (--llm-rows); use the other steps"
+    elif sum(step.rows for step in steps) > cap:
+        yield f"the recipe asks the model about {sum(step.rows for step in steps)} rows; the whole search may ask about {cap}"
+    if len(steps) > MOST_ASKING:
+        yield f"at most {MOST_ASKING} steps that ask a language model; found {len(steps)}"
+
+
 def _cannot_run(code: str) -> str:
     """Return why code is no Python with a function ``transform`` at its top; empty: it is. Nothing of it is run."""
     try:
@@ -191,6 +210,10 @@ def _rows(data: DataRecipe, source_rows: dict[str, int]) -> Iterator[str]:
             rows = step.total if step.total and step.repeat else min(rows, usable, step.total or rows)
         elif isinstance(step, Sample):
             rows = min(rows, step.n) if step.n is not None else int(rows * (step.fraction or 1.0))
+        elif isinstance(step, Generate):
+            rows += min(rows, step.rows) * step.each
+        elif isinstance(step, Augment) and not step.replace:
+            rows += max(1, int(rows * step.fraction)) if rows else 0
         elif isinstance(step, Python) and step.mode == "map":
             rows = step.max_output_rows if rows else 0
         elif isinstance(step, FilterLoss):

@@ -63,6 +63,11 @@ def llm_options(function: F) -> F:
         click.option("--llm-context-tokens", type=click.IntRange(min=1000), help="Longest question.  [default: 24000]"),
         click.option("--llm-max-tokens", type=click.IntRange(min=64), help="Longest answer.  [default: 8192]"),
         click.option("--llm-tokens", type=COUNT, help="Cap on tokens in and out, of all agents."),
+        click.option(
+            "--llm-rows",
+            type=click.IntRange(min=0),
+            help="Rows that recipes may have it write and judge, of the whole search.  [default: 0]",
+        ),
         click.option("--llm-money", type=click.FloatRange(min=0, min_open=True), help="Cap on money; needs prices."),
         click.option(
             "--llm-research/--no-llm-research", default=None, help="Look up literature and data.  [default: yes]"
@@ -76,7 +81,7 @@ def llm_options(function: F) -> F:
 
 
 #: Option and field of LlmSettings, where they differ.
-_FIELDS = {"tokens": "tokens_cap", "money": "money_cap"}
+_FIELDS = {"tokens": "tokens_cap", "money": "money_cap", "rows": "rows_cap"}
 
 
 def given_llm(options: MutableMapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from hpc_trex.agents.executor import may_repair
+from hpc_trex.controller.asking import answered
 from hpc_trex.controller.best import best_trial
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.repairs import Then, after_failure, follow
@@ -100,6 +101,8 @@ def _preparation(work: Work, view: NodeView) -> tuple[bool, Ready | None]:
         return False, None
     if owner != view.id and work.store.node(owner).state is NodeState.PENDING:
         return False, None  # the owner's own turn submits it, or ends this round with it
+    if last is not None and last.failure is FailureClass.ASKS and not last.superseded:
+        return False, _after_asking(work, view, owner, last)
     again = last is None or last.superseded or _was_another_rounds(view, owner, last)
     if not again and last is not None and last.failure is not None and may_repair(last.failure):
         then = after_failure(work, view, None, last) if owner == view.id else Then.OVER
@@ -119,17 +122,27 @@ def _preparation(work: Work, view: NodeView) -> tuple[bool, Ready | None]:
     return False, None
 
 
+def _after_asking(work: Work, view: NodeView, owner: int, last: AttemptView) -> Ready | None:
+    """Return the job that goes on with the model's answers to the last one's questions, once they are there."""
+    then, why = answered(work, owner, last) if last.attempt < MAX_ATTEMPTS else (Then.OVER, "it asks without end")
+    if then is Then.AGAIN:
+        return Ready(owner, 0, JobKind.PREPARE, last.attempt + 1)
+    if then is Then.OVER:
+        _fail_round(work, view, last, why)
+    return None
+
+
 def _was_another_rounds(view: NodeView, owner: int, last: AttemptView) -> bool:
     """Tell whether the data are missing only because the round that was to prepare them was cancelled."""
     return owner != view.id and last.failure is FailureClass.CANCELLED and last.attempt < MAX_ATTEMPTS
 
 
-def _fail_round(work: Work, view: NodeView, last: AttemptView) -> None:
-    """End a round whose preparation failed for good, and all its trials."""
+def _fail_round(work: Work, view: NodeView, last: AttemptView, why: str = "") -> None:
+    """End a round whose preparation failed for good, and all its trials; for the reason of its last job, or another."""
     failure = last.failure or FailureClass.LOST
     for trial in view.trials:
         if trial.state in (TrialState.PLANNED, TrialState.ACTIVE):
-            _end_trial_failed(work, trial, failure, f"preparation failed: {last.message}")
+            _end_trial_failed(work, trial, failure, f"preparation failed: {why or last.message}")
     _end_node_if_over(work, view.id)
 
 

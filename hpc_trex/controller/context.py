@@ -44,6 +44,8 @@ class Work:
     """Why no round can be designed, as it was noted last."""
     mending: TrexError | None = None
     """Why the Executor's model could not be asked in this pass."""
+    wanted: str = "repair"
+    """What it was to be asked for then."""
     not_before: float = 0.0
     """No submit before this time (monotonic seconds): the scheduler asked for a pause."""
     submit_failures: int = 0

@@ -121,7 +121,7 @@ def _by_model(work: Work, failed: Failed, trial: TrialView | None, last: Attempt
     except BudgetReached as error:
         answer = GivesUp(error.message)
     except TrexError as error:
-        work.mending = error
+        work.mending, work.wanted = error, "repair"
         return Then.WAIT
     if isinstance(answer, Repaired):
         refusals = review(answer.plan, work.view) if answer.plan is not None else []
@@ -203,9 +203,9 @@ def stuck(work: Work) -> None:
     if work.store.live_attempts():
         if work.trouble != error.message:
             work.trouble = error.message
-            work.note(f"no repair can be asked for now: {error.message}")
+            work.note(f"no {work.wanted} can be asked for now: {error.message}")
         return
-    error.message = f"no repair can be asked for: {error.message}"
+    error.message = f"no {work.wanted} can be asked for: {error.message}"
     error.hint = "; then: ".join(part for part in (error.hint, f"hpc-trex resume {work.config.name}") if part)
     work.change_state(SearchState.PAUSED, error.message)
     raise error

@@ -59,6 +59,7 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
     if item.kind is JobKind.PREPARE:
         assert node.plan is not None
         data = {"data": node.plan.data, "data_dir": str(paths.data(item.node)), "repairs": _repairs(work, item)}
+        data["answers"] = tuple(str(path) for path in sorted(paths.answers(item.node).glob("*.json")))
         return spec.model_copy(update=data)
     if item.kind is JobKind.BASELINE:
         return spec.model_copy(update={"eval_rows": str(paths.dev)})

@@ -19,7 +19,7 @@ import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import hpc_trex
 from hpc_trex.data.errors import DataProblem
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 DEFAULT_GB = 20.0
 #: An entry that was used so lately (seconds) is not removed: another job may have it open.
 IN_USE = 3600.0
+#: So often (seconds) a preparation that runs says again what it uses.
+RENEWED = 600.0
 #: A working folder so old (seconds) was left by a job that died.
 LEFT_OVER = 86_400.0
 ENTRY = "entry.json"
@@ -45,15 +47,32 @@ ARRAYS = ("places", "held")
 #: What a rename onto an entry says that another job was quicker with.
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 #: The code that a step's rows depend on; a step that asks a model, or runs code in the sandbox, on more.
-CODE = ("data", "ftbench", "models/operators.py")
+CODE = ("data", "ftbench", "models/asking.py", "models/operators.py")
 
 
-class StepCache(NamedTuple):
-    """The cached steps below one folder."""
+class StepCache:
+    """The cached steps below one folder; ``limit`` in bytes.
 
-    root: Path
-    limit: float
-    """Bytes."""
+    What one preparation has read or made is its own until it ends: :meth:`renew` says so to the other jobs.
+    """
+
+    def __init__(self, root: Path, limit: float) -> None:
+        self.root = root
+        self.limit = limit
+        self._held: set[Path] = set()
+        self._renewed = time.monotonic()
+
+    def renew(self, every: float = RENEWED) -> None:
+        """Mark what this preparation uses as in use, if that was last done ``every`` seconds ago. Called with each sign of life.
+
+        Rows stay mapped for as long as it runs: without this the trim of another job could take them after an hour.
+        """
+        if time.monotonic() - self._renewed < every:
+            return
+        self._renewed = time.monotonic()
+        for entry in self._held:
+            with contextlib.suppress(OSError):  # another user's, or gone: it will be made anew when it is asked for
+                os.utime(entry)
 
     def get(self, key: str, data: Dataset) -> Outcome | None:
         """Return what a step with this key made of ``data``; None where it is not known. A damaged entry is removed."""
@@ -68,6 +87,7 @@ class StepCache(NamedTuple):
             # Cut short, or being removed at this moment: the step is run, and what it makes takes the place.
             _discard(folder)
             return None
+        self._held.add(folder / ENTRY)
         with contextlib.suppress(OSError):  # somebody else's, of a cache that is shared: read all the same
             os.utime(folder / ENTRY)
         return found
@@ -83,6 +103,7 @@ class StepCache(NamedTuple):
             if folder.exists() and not (folder / ENTRY).exists():  # whoever removed it was killed, or had it open
                 _discard(folder)
             work.rename(folder)
+            self._held.add(folder / ENTRY)
         except OSError as error:
             shutil.rmtree(work, ignore_errors=True)
             return "" if error.errno in TAKEN else f"not cached: {error.strerror or error}"

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hpc_trex.errors import JobFailure
 from hpc_trex.models.states import FailureClass
+
+if TYPE_CHECKING:
+    from hpc_trex.models.asking import RowQuestion
 
 
 class DataProblem(JobFailure):
@@ -11,3 +16,12 @@ class DataProblem(JobFailure):
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, failure=FailureClass.DATA, hint=hint)
+
+
+class NeedsAnswers(JobFailure):
+    """A step wants to know what a language model says of rows, and nobody has asked it yet (failure class ASKS)."""
+
+    def __init__(self, op: str, questions: tuple[RowQuestion, ...]) -> None:
+        super().__init__(f"{op} asks the language model about {len(questions)} rows", failure=FailureClass.ASKS)
+        self.op = op
+        self.questions = questions

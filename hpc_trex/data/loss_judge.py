@@ -7,7 +7,7 @@ otherwise teach the judge to believe it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpc_trex.data.errors import DataProblem
@@ -38,6 +38,18 @@ def base_losses(data: Dataset, context: Context) -> list[float]:
     samples, pad_id = _samples(data, context)
     context.tick("loading the base model")
     return _losses(_load(context), samples, pad_id, context)
+
+
+def text_losses(data: Dataset, context: Context, name: str) -> list[float]:
+    """Return the base model's mean loss a token of each row's prompt, or answer, as a text by itself."""
+    from hpc_trex.training.data import Rows, tokenise
+    from hpc_trex.training.load import load_tokenizer
+
+    tokenizer = load_tokenizer(context.base)
+    texts = column(data, name)
+    samples, _ = tokenise(Rows([""] * len(texts), texts, texts), tokenizer, max_seq_len=MAX_TOKENS, style="plain")
+    context.tick("loading the base model")
+    return _losses(_load(context), samples, int(tokenizer.pad_token_id), context)
 
 
 def crossfit_losses(data: Dataset, context: Context, steps: int) -> list[float]:
@@ -133,27 +145,29 @@ def _losses(model: Any, samples: Sequence[Sample], pad_id: int, context: Context
 
     model.eval()
     losses = [0.0] * len(samples)
-    by_length = sorted(range(len(samples)), key=lambda place: len(samples[place].ids))
-    start = 0
+    done = 0
     with torch.no_grad():
-        while start < len(by_length):
-            group = _group(by_length, start, samples)
+        for group in passes([len(sample.ids) for sample in samples]):
             batch = make_batch([samples[place] for place in group], "padded", pad_id=pad_id)
             counts = (batch.labels >= 0).sum(dim=1).clamp(min=1)
             means = _token_losses(model, batch).sum(dim=1).cpu() / counts
             for place, mean in zip(group, means.tolist(), strict=True):
                 losses[place] = mean
-            start += len(group)
-            context.tick(f"scored {start} of {len(samples)} rows")
+            done += len(group)
+            context.tick(f"scored {done} of {len(samples)} rows")
     return losses
 
 
-def _group(by_length: Sequence[int], start: int, samples: Sequence[Sample]) -> Sequence[int]:
-    """Return as many of the next samples as fit into one pass, at least one."""
-    end = start + 1
-    while end < len(by_length) and (end + 1 - start) * len(samples[by_length[end]].ids) <= SCORING_TOKENS:
-        end += 1
-    return by_length[start:end]
+def passes(lengths: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield the places of rows of like length in tokens, as many at a time as one pass of the model may hold, at least one."""
+    by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
+    start = 0
+    while start < len(by_length):
+        end = start + 1
+        while end < len(by_length) and (end + 1 - start) * lengths[by_length[end]] <= SCORING_TOKENS:
+            end += 1
+        yield by_length[start:end]
+        start = end
 
 
 def _token_losses(model: Any, batch: Any) -> Any:

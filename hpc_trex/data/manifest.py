@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpc_trex import version
-from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, sync_tree, write_atomic
+from hpc_trex.files import DISK_ERRORS, disk_problem, read_record, sync_folder, sync_tree, write_atomic
 from hpc_trex.models import DataRecipe, JobSpec, TaskCard, digest
+from hpc_trex.models.asking import AnsweredRows
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -97,6 +98,7 @@ def _manifest(spec: JobSpec, recipe: DataRecipe, finished: Finished, work: Path)
             for name, path in sorted(spec.sources.items())
             if name in _loaded(recipe)
         },
+        **({"answers": [_answers(Path(path)) for path in spec.answers]} if spec.answers else {}),
         "files": {path.relative_to(work).as_posix(): _file_digest(path) for path in files},
         "recipe": recipe.model_dump(mode="json"),
         "recipe_digest": digest(recipe),
@@ -129,6 +131,14 @@ def _source(path: Path, card: TaskCard, name: str) -> dict[str, object]:
     told = {} if origin is None else origin.model_dump(mode="json", exclude_defaults=True)
     file: dict[str, object] = {"path": str(path), "sha256": _file_digest(path), "licence": _licence(card, name)}
     return file | ({"origin": told} if told else {})
+
+
+def _answers(path: Path) -> dict[str, object]:
+    """Return who answered for rows, in which words it was asked, and what that cost."""
+    record = read_record(path, AnsweredRows)
+    assert record is not None, "it was read before the steps were run"
+    told = record.model_dump(mode="json", exclude={"answers"})
+    return {"path": str(path), "sha256": _file_digest(path), "rows": len(record.answers), **told}
 
 
 def _licence(card: TaskCard, name: str) -> str:

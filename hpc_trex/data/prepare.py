@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpc_trex.data.errors import DataProblem
+from hpc_trex.data.errors import DataProblem, NeedsAnswers
 from hpc_trex.data.manifest import Finished, read_manifest, write_set
-from hpc_trex.files import DISK_ERRORS, disk_problem
+from hpc_trex.files import DISK_ERRORS, disk_problem, read_record, write_record
 from hpc_trex.ftbench.rows import Row
+from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import Heartbeat, JobSpec, TaskCard
-from hpc_trex.models.operators import Convert, Format, Load, Python
+from hpc_trex.models.asking import AnsweredRows, Generate, Questions, Rewrite, RowAnswer
+from hpc_trex.models.operators import Augment, Convert, Format, Load, Python
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -51,8 +53,13 @@ def prepare(spec: JobSpec, beat: Beat, watch: Watch | None = None) -> dict[str, 
     style = final_style(spec)
     cache = open_cache(spec.cache_dir)
     with _scratch(Path(spec.data_dir)) as scratch:
-        run = Runner(spec, style, card.prompt.system, beat, cache, scratch, watch)
-        state = _decontaminated(run(recipe.steps), spec, watch)
+        run = Runner(spec, style, card.prompt.system, beat, cache, scratch, watch, answers_of(spec))
+        try:
+            made = run(recipe.steps)
+        except NeedsAnswers as wanted:
+            write_record(questions_file(spec), Questions(questions=wanted.questions))
+            raise
+        state = _decontaminated(made, spec, watch)
         final = _formatted(state, spec, style, card.prompt.system, scratch)
         finished = Finished(final.data, final.holdout, final.ordered, style, final.steps, card, cached=final.cached)
         manifest = write_set(spec, recipe, finished)
@@ -80,6 +87,25 @@ def _scratch(target: Path) -> Iterator[Path]:
             target.parent.rmdir()
 
 
+def questions_file(spec: JobSpec) -> Path:
+    """Return where a job writes what it wants to know of a language model."""
+    return AttemptPaths(Path(spec.attempt_dir)).questions
+
+
+def answers_of(spec: JobSpec) -> dict[str, RowAnswer]:
+    """Return what a language model said of rows, by the key of the question.
+
+    Raises :class:`DataProblem` for a file that cannot be read: the rows would silently be others.
+    """
+    found: dict[str, RowAnswer] = {}
+    for name in spec.answers:
+        record = read_record(Path(name), AnsweredRows)
+        if record is None:
+            raise DataProblem(f"the model's answers in {name} cannot be read", hint="remove that file: it is made anew")
+        found |= {answer.key: answer for answer in record.answers}
+    return found
+
+
 def final_style(spec: JobSpec) -> str:
     """Return the style of the last format step; without one ``chat`` if the base's tokenizer has a template."""
     from hpc_trex.data.formatting import has_chat_template
@@ -89,8 +115,6 @@ def final_style(spec: JobSpec) -> str:
 
 
 def _card(spec: JobSpec) -> TaskCard:
-    from hpc_trex.files import read_record
-
     card = read_record(Path(spec.task_card), TaskCard)
     if card is None:
         raise DataProblem(f"no valid task card at {spec.task_card}", hint="start the search anew")
@@ -118,7 +142,7 @@ def _rewritten(spec: JobSpec) -> Iterator[Row]:
     from hpc_trex.data.operators.base import Context, source_rows
 
     steps = spec.data.steps if spec.data else ()
-    if any(isinstance(step, Convert | Python) for step in steps):
+    if any(isinstance(step, Augment | Convert | Generate | Python | Rewrite) for step in steps):
         context = Context(
             {name: Path(path) for name, path in spec.sources.items()}, spec.base, 0, "", "", lambda _: None
         )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpc_trex.data.cache import StepCache, joined_key, step_key
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.operators import OPERATORS, SEEDED, Context, Outcome, judged
+from hpc_trex.data.operators.asked import ANSWERS
 from hpc_trex.data.operators.base import from_rows
 from hpc_trex.data.seeds import step_seed
-from hpc_trex.models import Heartbeat, JobSpec
+from hpc_trex.models import Heartbeat, JobSpec, digest
+from hpc_trex.models.asking import ASKING, RowAnswer
 from hpc_trex.models.operators import Format, Load, Step
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class Runner(NamedTuple):
     cache: StepCache | None
     scratch: Path
     watch: Watch | None = None
+    answers: Mapping[str, RowAnswer] = MappingProxyType({})
 
     def __call__(self, steps: Sequence[Step]) -> State:
         """Run all steps. Raises :class:`DataProblem` naming the step that cannot be run or leaves no rows."""
@@ -65,17 +69,31 @@ class Runner(NamedTuple):
         assert self.spec.data is not None
         for number, step in enumerate(steps, start=1):
             occurrence = occurrences[step.op] = occurrences.get(step.op, -1) + 1
-            tick = _ticker(self.beat, number, len(steps), step.op, began)
+            tick = _ticker(self._alive, number, len(steps), step.op, began)
             seed = step_seed(self.spec.data.seed, step.op, occurrence)
             tick("")
             state = self._step(state, number, step, self._context(seed, tick))
         return state
 
+    def _alive(self, beat: Heartbeat) -> None:
+        self.beat(beat)
+        if self.cache is not None:
+            self.cache.renew()
+
     def _context(self, seed: int, tick: Callable[[str], None]) -> Context:
         sources = {name: Path(path) for name, path in self.spec.sources.items()}
         spec = self.spec
         return Context(
-            sources, spec.base, seed, self.style, self.system, tick, spec.sandbox, _hidden(spec), self.scratch
+            sources,
+            spec.base,
+            seed,
+            self.style,
+            self.system,
+            tick,
+            spec.sandbox,
+            _hidden(spec),
+            self.scratch,
+            self.answers,
         )
 
     def _step(self, state: State, number: int, step: Step, context: Context) -> State:
@@ -94,6 +112,10 @@ class Runner(NamedTuple):
         """Return what the step makes, the key of the rows after it, and whether it was known."""
         if self.cache is None or isinstance(step, Format):
             return OPERATORS[type(step)](step, state.data, context), state.key, False
+        if isinstance(step, ASKING):  # cheap where the answers are there; the rows after it hang on them
+            said = OPERATORS[type(step)](step, state.data, context)
+            own = digest([step.model_dump(mode="json"), str(context.seed), said.notes[ANSWERS]])
+            return said, joined_key(state.key, own), False
         own = step_key(state.key, step, context, seeded=type(step) in SEEDED, judged=judged(step))
         key = joined_key(state.key, own)
         outcome = self.cache.get(own, state.data)
@@ -135,7 +157,15 @@ def noted(
 
 def _hidden(spec: JobSpec) -> tuple[Path, ...]:
     """Return what code of an agent must never see; the folders above the card and the attempt are the search."""
-    files = (spec.task_card, *spec.block_rows, *spec.sources.values(), spec.attempt_dir, spec.cache_dir, spec.base.path)
+    files = (
+        spec.task_card,
+        *spec.block_rows,
+        *spec.sources.values(),
+        *spec.answers,
+        spec.attempt_dir,
+        spec.cache_dir,
+        spec.base.path,
+    )
     return tuple(Path(path) for path in files if path)
 
 

@@ -83,6 +83,8 @@ class JobSpec(Record):
     data: DataRecipe | None = None
     data_dir: str | None = None
     """Where ``prepare`` writes, and ``train`` reads, the round's prepared set."""
+    answers: tuple[str, ...] = ()
+    """Files with what a language model said of the recipe's rows (``AnsweredRows``): a job asks nobody itself."""
     mixture: dict[str, float] | None = None
     train: TrainConfig | None = None
     repairs: tuple[str, ...] = ()

@@ -65,6 +65,8 @@ class LlmSettings(Record):
     """Of one request from its first byte to its last, whatever the server trickles."""
     tokens_cap: int | None = Field(default=None, ge=1)
     """Tokens in and out of all calls of the search; reached, no new call is made."""
+    rows_cap: int = Field(default=0, ge=0)
+    """Rows that the recipes of the search may ask the model about, all together; 0: its recipes ask nobody."""
     money_cap: float | None = Field(default=None, gt=0)
     price_in: float | None = Field(default=None, ge=0)
     """Money per million tokens of a request, in whatever currency ``money_cap`` is in; None: not known."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from hpc_trex.models.asking import Generate, Judge, Label, Rewrite
 from hpc_trex.models.base import Record
 
 
@@ -78,13 +79,15 @@ class Dedup(Record):
     ``exact``: equal after lower-casing and squeezing white space. ``minhash``: also rows whose sets of word n-grams
     have a Jaccard index of at least ``threshold`` (candidates by MinHash and LSH, each confirmed exactly). Rows made
     from one template with few words of their own are near to each other: raise ``threshold`` or use ``exact`` there.
+    ``semantic``: also rows whose embeddings (mean hidden state of the base model, the set's mean taken out) have a cosine
+    of at least ``threshold``.
     """
 
     op: Literal["dedup"] = "dedup"
     columns: tuple[Literal["prompt", "answer"], ...] = Field(default=("prompt", "answer"), min_length=1)
-    method: Literal["exact", "minhash"] = "exact"
+    method: Literal["exact", "minhash", "semantic"] = "exact"
     threshold: float | None = Field(default=None, ge=0.3, le=1)
-    """Of ``minhash``: the Jaccard index from which a row counts as a near copy; 0.8 where it is left out."""
+    """From which Jaccard index (``minhash``; 0.8 where it is left out) or cosine (``semantic``; 0.95) a row counts as a copy."""
     ngram: int | None = Field(default=None, ge=1, le=13)
     """Of ``minhash``: words in one shingle, fewer find looser copies; 3 where it is left out."""
 
@@ -92,6 +95,8 @@ class Dedup(Record):
     def _only_of_minhash(self) -> Dedup:
         if self.method == "exact" and (self.threshold is not None or self.ngram is not None):
             raise ValueError('threshold and ngram are of method = "minhash"')
+        if self.method == "semantic" and self.ngram is not None:
+            raise ValueError('ngram is of method = "minhash"')
         return self
 
 
@@ -187,6 +192,44 @@ class FilterLoss(Record):
     """Optimizer steps of each crossfit copy."""
 
 
+class FilterPerplexity(Record):
+    """Keep texts whose perplexity under the base model (e to the mean loss a token) is within bounds; at least one is given.
+
+    Of the answer given its prompt, or of a text by itself. High: broken or foreign text. Very low: boilerplate.
+    """
+
+    op: Literal["filter_perplexity"] = "filter_perplexity"
+    text: Literal["answer_given_prompt", "prompt", "answer"] = "answer_given_prompt"
+    min_perplexity: float | None = Field(default=None, ge=1)
+    max_perplexity: float | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> FilterPerplexity:
+        if self.min_perplexity is None and self.max_perplexity is None:
+            raise ValueError("filter_perplexity needs min_perplexity or max_perplexity")
+        if (self.min_perplexity or 1) > (self.max_perplexity or float("inf")):
+            raise ValueError("min_perplexity is above max_perplexity: no row is left")
+        return self
+
+
+class Augment(Record):
+    """Add copies of drawn rows with a small change in their prompt, made by rule and seed; the answers stay right.
+
+    ``case``: the prompt in lower or upper case. ``typos``: letters swapped, dropped or doubled in about ``strength`` of the
+    words. ``choices``: options like ``A) ...``, ``B. ...`` on lines of their own are shuffled, and an answer that is one of
+    their letters follows. A row that the change leaves as it is gets no copy.
+    """
+
+    op: Literal["augment"] = "augment"
+    kind: Literal["case", "typos", "choices"]
+    fraction: float = Field(default=0.5, gt=0, le=1)
+    """Of the rows, drawn at random."""
+    strength: float = Field(default=0.1, gt=0, le=1)
+    """Of ``typos``."""
+    replace: bool = False
+    """The changed row takes the place of its original."""
+
+
 class Sample(Record):
     """Draw rows without repeating: ``n`` rows or a ``fraction``.
 
@@ -269,6 +312,12 @@ Step = Annotated[
     | FilterSimilar
     | FilterConflicts
     | FilterLoss
+    | FilterPerplexity
+    | Augment
+    | Generate
+    | Rewrite
+    | Judge
+    | Label
     | Python
     | Sample
     | Split

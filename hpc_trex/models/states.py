@@ -76,6 +76,7 @@ class FailureClass(StrEnum):
     LOST = "LOST"
     CANCELLED = "CANCELLED"
     AGENT = "AGENT"
+    ASKS = "ASKS"
     ENVIRONMENT = "ENVIRONMENT"
 
 
@@ -110,5 +111,7 @@ FATES: dict[FailureClass, Fate] = {
     FailureClass.LOST: Fate(charged=False, retries=3, change="resume from the checkpoint", shown=False),
     FailureClass.CANCELLED: Fate(charged=False, retries=0, change="", shown=False),
     FailureClass.AGENT: Fate(charged=True, retries=0, change="", shown=True),
+    # No failure of anything: a preparation has questions for the language model, which its job cannot ask.
+    FailureClass.ASKS: Fate(charged=False, retries=0, change="the model is asked, and the recipe goes on", shown=False),
     FailureClass.ENVIRONMENT: Fate(charged=False, retries=2, change="", shown=False),
 }

@@ -16,7 +16,7 @@ from hpc_trex.sweep.records import SweepConfig, SweepRequest
 
 ASKS = "llm"
 #: Keys of ``[llm]`` that are spelled as their options, not as their fields.
-OTHERWISE = {"tokens": "tokens_cap", "money": "money_cap"}
+OTHERWISE = {"tokens": "tokens_cap", "money": "money_cap", "rows": "rows_cap"}
 TABLE = "docs/sweeps.md shows the table [llm]"
 
 

@@ -16,6 +16,7 @@ from hpc_trex.agents.llm.fence import one_line, paragraph
 from hpc_trex.agents.llm.fit import MUST, Part
 from hpc_trex.agents.protocol import TreeView
 from hpc_trex.models import LoraSettings, Source, TrainConfig, TrialPlan
+from hpc_trex.models.asking import ASKING
 from hpc_trex.models.operators import Step
 
 #: The classes of all operators, in the order of their definition.
@@ -56,9 +57,9 @@ def _source_line(name: str, source: Source, rows: int | None) -> str:
         origin = f"hub {source.hub}, commit {source.revision}"
     elif source.generator is not None:
         origin = f"generated: {source.generator}, {source.part}"
-    else:
     elif source.table is not None:
         origin = f"the task's own table {source.table}"
+    else:
         origin = f"file {PurePath(source.path or '').name}"
     trust = "trusted" if source.trusted else "not trusted"
     return f"- {one_line(name, 100)}: {'unknown number of' if rows is None else rows} rows, {trust}, {one_line(origin, 200)}"
@@ -70,7 +71,7 @@ def operator_part(view: TreeView) -> Part:
     for operator in OPERATORS:
         schema = operator.model_json_schema()
         name = schema["properties"]["op"]["const"]
-        if name == CODE and not code_allowed(view):
+        if (name == CODE and not code_allowed(view)) or (operator in ASKING and not rows_allowed(view)):
             continue
         lines.append(f"- {name}: {_words(schema.get('description', ''))}")
         lines += _field_lines(schema, without=("op",))
@@ -81,6 +82,12 @@ def code_allowed(view: TreeView) -> bool:
     """Tell whether the cluster's profile lets a recipe hold code."""
     profile = view.config.profile
     return profile.agent_code and profile.sandbox != "none"
+
+
+def rows_allowed(view: TreeView) -> int:
+    """Return about how many rows the recipes of a search may ask its language model in all; 0: they may not."""
+    llm = view.config.llm
+    return llm.rows_cap if llm is not None else 0
 
 
 def training_part(view: TreeView) -> Part:

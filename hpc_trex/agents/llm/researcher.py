@@ -41,6 +41,7 @@ from hpc_trex.agents.llm.fit import Part
 from hpc_trex.agents.llm.keys import read_key, served_key
 from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.agents.llm.reading import ReadsRounds, brief_name
+from hpc_trex.agents.llm.row_asking import AsksAboutRows
 from hpc_trex.agents.llm.served import Served
 from hpc_trex.agents.playbook import PlaybookResearcher
 from hpc_trex.agents.protocol import AwaitsApproval, Diagnosis, Sample, StillThinking, TreeView
@@ -56,7 +57,7 @@ M = TypeVar("M", bound=BaseModel)
 REVISIONS = 2
 
 
-class LlmResearcher(AsksForRepairs, ReadsRounds):
+class LlmResearcher(AsksForRepairs, AsksAboutRows, ReadsRounds):
     """``llm``. Implements :class:`hpc_trex.agents.protocol.Researcher`.
 
     Raises :class:`CredentialsMissing` for a key file that cannot be used.
@@ -79,6 +80,7 @@ class LlmResearcher(AsksForRepairs, ReadsRounds):
         self._evidence = Evidence(paths.llm / "research.txt")
         self._trouble: Exception | None = None
         """Why there is no brief yet."""
+        self._books = {}
         self._given_up: dict[int, str] = {}
         """Rounds that the playbook designs, and why the model does not."""
 

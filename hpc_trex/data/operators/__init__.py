@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hpc_trex.data.operators.asked import generate, judge, label, rewrite
+from hpc_trex.data.operators.augment import augment
 from hpc_trex.data.operators.base import Context, Drop, Outcome
 from hpc_trex.data.operators.collect import convert, format_, load, mix, order, sample, split
 from hpc_trex.data.operators.copies import dedup
 from hpc_trex.data.operators.filters import filter_conflicts, filter_length, filter_regex
-from hpc_trex.data.operators.judged import filter_loss, filter_similar
+from hpc_trex.data.operators.judged import filter_loss, filter_perplexity, filter_similar
 from hpc_trex.data.operators.looks import filter_language, filter_quality, filter_tokens
 from hpc_trex.data.operators.python import python
-from hpc_trex.models import Record
+from hpc_trex.models import Record, asking
 from hpc_trex.models import operators as parameters
 
 OPERATORS: dict[type[Record], Callable[[Any, Any, Context], Outcome]] = {
@@ -28,6 +30,12 @@ OPERATORS: dict[type[Record], Callable[[Any, Any, Context], Outcome]] = {
     parameters.FilterSimilar: filter_similar,
     parameters.FilterConflicts: filter_conflicts,
     parameters.FilterLoss: filter_loss,
+    parameters.FilterPerplexity: filter_perplexity,
+    parameters.Augment: augment,
+    asking.Generate: generate,
+    asking.Rewrite: rewrite,
+    asking.Judge: judge,
+    asking.Label: label,
     parameters.Python: python,
     parameters.Sample: sample,
     parameters.Split: split,
@@ -36,15 +44,17 @@ OPERATORS: dict[type[Record], Callable[[Any, Any, Context], Outcome]] = {
 }
 
 #: Those that draw at random: the step's seed is part of what they make.
-SEEDED = frozenset({parameters.Mix, parameters.Sample, parameters.Split, parameters.FilterLoss, parameters.Python})
+SEEDED = frozenset(
+    {parameters.Mix, parameters.Sample, parameters.Split, parameters.FilterLoss, parameters.Python, parameters.Augment}
+)
 
 
 def judged(step: Record) -> bool:
     """Tell whether a step asks the base model, so that what it makes depends on that model."""
     match step:
-        case parameters.FilterLoss() | parameters.FilterTokens():
+        case parameters.FilterLoss() | parameters.FilterPerplexity() | parameters.FilterTokens():
             return True
-        case parameters.Order(by="loss") | parameters.Sample(method="hardest"):
+        case parameters.Order(by="loss") | parameters.Sample(method="hardest") | parameters.Dedup(method="semantic"):
             return True
     return False
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.ftbench.rows import Row
 from hpc_trex.models import JobSandbox
+from hpc_trex.models.asking import RowAnswer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -49,6 +51,8 @@ class Context(NamedTuple):
     """What such code must not see: the search, its data and its cache."""
     scratch: Path | None = None
     """Folder for what does not fit into memory; emptied when the recipe has run."""
+    answers: Mapping[str, RowAnswer] = MappingProxyType({})
+    """What a language model said of rows, by the key of the question."""
 
 
 class Drop(NamedTuple):
@@ -135,6 +139,18 @@ def unpicked(data: Dataset, places: Places) -> Places:
     left = np.ones(len(data), dtype=bool)
     left[np.asarray(places, dtype=np.int64)] = False
     return np.flatnonzero(left)
+
+
+def numbered(name: str, taken: set[str]) -> str:
+    """Return a new id for a row that was made of the row ``name``, and note it as taken: ``name#1``, ``name#2``, ...
+
+    Decontamination finds the origin in it.
+    """
+    number = 1
+    while (new := f"{name}#{number}") in taken:
+        number += 1
+    taken.add(new)
+    return new
 
 
 def from_rows(rows: Iterable[Row], scratch: Path | None = None) -> Dataset:

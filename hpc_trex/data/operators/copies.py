@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.8
 NGRAM = 3
+COSINE = 0.95
 
 #: Of the permutations: the same rows are near to each other under every seed of a recipe.
 SEED = 0
@@ -30,6 +31,8 @@ def dedup(step: Dedup, data: Dataset, context: Context) -> Outcome:
     if step.method == "exact":
         return outcome
     assert outcome.places is not None
+    if step.method == "semantic":
+        return _alike(step, data, outcome, context)
     context.tick(f"near-duplicates of {len(outcome.data)} rows")
     threshold = THRESHOLD if step.threshold is None else step.threshold
     bands = minhash.bands_for(threshold)
@@ -39,6 +42,18 @@ def dedup(step: Dedup, data: Dataset, context: Context) -> Outcome:
     drop = dropped(outcome.data, lost, f"at least {threshold:g} like an earlier row ({' and '.join(step.columns)})")
     notes: dict[str, object] = {"bands": bands.number, "rows_a_band": bands.rows}
     return picked(data, outcome.places[stays], [*outcome.drops, drop], **notes)
+
+
+def _alike(step: Dedup, data: Dataset, outcome: Outcome, context: Context) -> Outcome:
+    """Drop of the rows that ``outcome`` left those whose embeddings are close to an earlier one's."""
+    from hpc_trex.data.embed import close_to_earlier, embeddings
+
+    assert outcome.places is not None
+    threshold = COSINE if step.threshold is None else step.threshold
+    lost = close_to_earlier(embeddings(outcome.data, context, step.columns), threshold, context.tick)
+    stays = np.delete(np.arange(len(outcome.data)), lost)
+    drop = dropped(outcome.data, lost, f"a cosine of at least {threshold:g} with an earlier row")
+    return picked(data, outcome.places[stays], [*outcome.drops, drop])
 
 
 def _firsts(step: Dedup, data: Dataset) -> Iterator[bool]:

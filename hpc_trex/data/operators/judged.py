@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from hpc_trex.data.errors import DataProblem
-from hpc_trex.data.operators.base import Context, Outcome, columns, kept, source_rows
-from hpc_trex.models.operators import FilterLoss, FilterSimilar
+from hpc_trex.data.operators.base import Context, Outcome, columns, dropped, kept, picked, source_rows
+from hpc_trex.models.operators import FilterLoss, FilterPerplexity, FilterSimilar
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,3 +43,23 @@ def filter_loss(step: FilterLoss, data: Dataset, context: Context) -> Outcome:
     limit = min((losses[place] for place in worst), default=float("inf"))
     keep = [place not in worst for place in range(len(data))]
     return kept(data, keep, f"among the {step.drop_fraction:.0%} with the highest loss ({step.judge})", limit=limit)
+
+
+def filter_perplexity(step: FilterPerplexity, data: Dataset, context: Context) -> Outcome:
+    """Keep texts whose perplexity, e to the mean loss a token, lies within the bounds."""
+    from hpc_trex.data.loss_judge import base_losses, text_losses
+
+    losses = base_losses(data, context) if step.text == "answer_given_prompt" else text_losses(data, context, step.text)
+    low = math.log(step.min_perplexity or 1)
+    high = math.inf if step.max_perplexity is None else math.log(step.max_perplexity)
+    reasons = (("below", step.min_perplexity, [loss < low for loss in losses]), ("above", step.max_perplexity, [not loss <= high for loss in losses]))  # fmt: skip
+    places = {side: [place for place, out in enumerate(marks) if out] for side, _, marks in reasons}
+    gone = {place for these in places.values() for place in these}
+    drops = [
+        dropped(data, places[side], f"perplexity of {step.text} {side} {bound:g}")
+        for side, bound, _ in reasons
+        if bound
+    ]
+    stays = [place for place in range(len(data)) if place not in gone]
+    middle = sorted(losses)[len(losses) // 2] if losses else 0.0
+    return picked(data, stays, drops, median_perplexity=round(math.exp(min(middle, 700.0)), 3))

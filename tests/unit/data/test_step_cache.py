@@ -227,9 +227,35 @@ def test_what_was_unused_for_longest_goes_first_and_what_is_in_use_stays(tmp_pat
         assert cache.put(key, picked(data, [0])) == ""
         os.utime(tmp_path / "steps" / key[:2] / key / "entry.json", (now - age, now - age))
     size = sum(path.stat().st_size for path in (tmp_path / "steps" / "aa").rglob("*") if path.is_file())
-    assert cache._replace(limit=2.5 * size).trim(now) == 1
+    cache.limit = 2.5 * size
+    assert cache.trim(now) == 1
+    cache.limit = 0.0
     assert cache.get("a" * 64, data) is None
     assert cache.get("b" * 64, data) is not None
     os.utime(tmp_path / "steps" / "bb" / ("b" * 64) / "entry.json", (now - 8000, now - 8000))
     assert cache.trim(now) == 1
     assert cache.get("c" * 64, data) is not None, "used within the hour"
+
+
+def test_a_preparation_of_hours_keeps_its_rows_from_the_trim_of_another_job(tmp_path: Path) -> None:
+    import os
+    import time
+
+    mine, other = StepCache(tmp_path / "steps", 0.0), StepCache(tmp_path / "steps", 0.0)
+    data = from_rows([Row("a:1", "p", "a", "a")])
+    now = time.time()
+    for key in ("a" * 64, "b" * 64, "c" * 64):
+        mine.put(key, picked(data, [0]))
+    reader = StepCache(tmp_path / "steps", 0.0)
+    assert reader.get("a" * 64, data) is not None
+    for key in ("a" * 64, "b" * 64, "c" * 64):
+        os.utime(tmp_path / "steps" / key[:2] / key / "entry.json", (now - 7200, now - 7200))
+    reader.renew()
+    assert other.trim(now) == 3, "not renewed yet: ten minutes have not passed"
+    for key in ("a" * 64, "b" * 64):
+        mine.put(key, picked(data, [0]))
+        os.utime(tmp_path / "steps" / key[:2] / key / "entry.json", (now - 7200, now - 7200))
+    reader.renew(every=0)
+    assert other.trim(now) == 1
+    assert other.get("a" * 64, data) is not None
+    assert other.get("b" * 64, data) is None

@@ -1,0 +1,124 @@
+"""Rows of a round's recipe that the model is asked about, beside the jobs: the Executor's part of ``generate`` and its kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from hpc_trex.agents.llm.asking import Questions
+from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached
+from hpc_trex.agents.llm.ledger import Ledger
+from hpc_trex.agents.llm.row_book import Batch, RowBook, memory_of, recall
+from hpc_trex.agents.protocol import NothingToPropose, StillThinking
+from hpc_trex.errors import TrexError
+from hpc_trex.files import write_atomic
+from hpc_trex.layout import cache
+from hpc_trex.models import LlmSettings
+from hpc_trex.models.asking import AnsweredRows, RowAnswer, RowQuestion
+from hpc_trex.models.asking import Questions as Asked
+from hpc_trex.models.llm import EXECUTOR
+
+M = TypeVar("M", bound=BaseModel)
+
+#: Questions about rows that are under way at a time.
+AT_ONCE = 8
+
+
+class AsksAboutRows:
+    """The part of the Researcher ``llm`` that stands behind :meth:`hpc_trex.agents.protocol.Researcher.ask_rows`."""
+
+    settings: LlmSettings
+    questions: Questions
+    ledger: Ledger
+    _books: dict[tuple[int, int], RowBook]
+
+    def _answer(
+        self, node: int, name: str, role: str, answer: type[M], messages: Callable[[], Sequence[dict[str, Any]]]
+    ) -> M:
+        raise NotImplementedError
+
+    def ask_rows(self, node: int, attempt: int, file: Path) -> AnsweredRows:
+        """Return the answers to the questions in a job's ``file``; see the protocol."""
+        if not self.settings.rows_cap:
+            raise NothingToPropose
+        book = self._books.get((node, attempt))
+        if book is None:
+            book = self._books[node, attempt] = self._opened(node, attempt, read_questions(file))
+        self._ask(node, book)
+        if book.batches:
+            raise StillThinking
+        del self._books[node, attempt]
+        return book.result()
+
+    def _ask(self, node: int, book: RowBook) -> None:
+        """Fetch what has come in, and keep some questions under way; a batch without a usable answer is over too."""
+        waits = 0
+        for batch in list(book.batches):
+            if waits >= AT_ONCE:
+                break
+            try:
+                value: BaseModel | None = self._answer(node, batch.name, EXECUTOR, batch.form, _asks(book, batch))
+            except StillThinking:
+                waits += 1
+                continue
+            except LlmBadAnswer:
+                value = None
+            book.take(batch, value)
+            book.paid(self.ledger.find(f"node-{node:04d}/{batch.name}"))
+
+    def _opened(self, node: int, attempt: int, questions: Sequence[RowQuestion]) -> RowBook:
+        """Return the questions with what is remembered of them, which is written down: another controller, and a replay,
+        must find the same rows open.
+        """
+        own = self.settings.of(EXECUTOR)
+        memory = memory_of(own, cache())
+        path = self.ledger.folder / f"node-{node:04d}" / f"known-{attempt}.jsonl"
+        known = _read_known(path)
+        if known is None:
+            known = recall(memory, questions)
+            book = RowBook(questions, known, own, memory)
+            self._check_cap(book.asked)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = [json.dumps({"asked": book.asked}), *(one.model_dump_json() for one in known)]
+            write_atomic(path, "".join(f"{line}\n" for line in lines))
+            return book
+        return RowBook(questions, known, own, memory)
+
+    def _check_cap(self, rows: int) -> None:
+        asked = 0
+        for path in self.ledger.folder.glob("node-*/known-*.jsonl"):
+            with path.open(encoding="utf-8") as handle:
+                asked += int(json.loads(handle.readline())["asked"])
+        if asked + rows > self.settings.rows_cap:
+            raise LlmBudgetReached(
+                f"the recipes of this search asked about {asked} rows; {rows} more pass the cap of {self.settings.rows_cap}",
+                hint="--llm-rows is the cap; fewer rows in the step",
+            )
+
+
+def _asks(book: RowBook, batch: Batch) -> Callable[[], list[dict[str, str]]]:
+    return lambda: book.messages(batch)
+
+
+def _read_known(path: Path) -> list[RowAnswer] | None:
+    """Return what was known when the questions were first looked at; None where nobody has."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [RowAnswer.model_validate_json(line) for line in lines[1:]]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise TrexError(f"{path} cannot be read: {error}", hint=f"remove {path}: it is made anew") from error
+
+
+def read_questions(file: Path) -> tuple[RowQuestion, ...]:
+    """Return the questions in a job's file. Raises :class:`LlmBadAnswer` for one that is none."""
+    try:
+        return Asked.model_validate_json(file.read_bytes()).questions
+    except (OSError, ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise LlmBadAnswer(f"the questions in {file} cannot be read: {first}") from error
