@@ -38,8 +38,8 @@ CAPABILITIES: dict[str, CaseGroup] = {
     **dict.fromkeys(("knowledge", "facts", "factual", "trivia"), "knowledge"),
 }
 
-#: Metrics that read a label or an object out of the answer: where none was found they flag it.
-READ = ("accuracy", "accuracy_norm", "macro_f1", "json_fields")
+#: Metrics that read a label, letters or an object out of the answer: where none was found they flag it.
+READ = ("accuracy", "accuracy_norm", "macro_f1", "json_fields", "cs_bench", "event_order", "label_set_f1", "openfindata")
 
 _WORDS = re.compile(r"[^\W\d_]+")
 #: Scripts as the names of Unicode's characters begin; kana and Chinese signs are told apart, see :func:`script`.

@@ -42,6 +42,8 @@ def group(answer: str, reference: str, *flags: str, of: TaskCard | None = None) 
         ("json_fields", '{"a": 1, "b', '{"a": 1}', ("truncated", "invalid_json"), "truncation"),
         ("json_fields", '{"a": 2} and so on', '{"a": 1}', ("truncated",), "content"),  # the object was read
         ("accuracy", "billing\nbecause", "stock", ("truncated", "other_label"), "content"),  # the label was read
+        ("event_order", "A, B, C, D, because", "D, A, C, B", ("truncated",), "content"),  # the order was read
+        ("event_order", "First we look at", "D, A, C, B", ("truncated", "unparsable"), "truncation"),
         ("accuracy", "billing", "stock", ("prompt_cut", "other_label"), "truncation"),  # the question was not
         ("chrf", ENGLISH, GERMAN, (), "language"),
         ("chrf", "Die Hunde bellen und das ist nicht gut für uns", "狗在叫这对我们不好", (), "language"),
