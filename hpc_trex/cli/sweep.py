@@ -12,6 +12,7 @@ from hpc_trex.cli.lazy import Entry, LazyGroup
     cls=LazyGroup,
     table={
         "launch": Entry("sweep_launch", "Start a sweep."),
+        "ftbench": Entry("sweep_ftbench", "Start a sweep of FT-Bench, or of another suite."),
         "resume": Entry("sweep_resume", "Submit what is missing or failed."),
         "status": Entry("sweep_status", "How many elements are done, and how the others stand."),
         "table": Entry("sweep_table", "Scores, gains and cost of each task, model and method."),

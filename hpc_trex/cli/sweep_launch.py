@@ -40,7 +40,12 @@ COUNT = click.IntRange(min=1)
     "--without", type=Names(), help="Take parts of them away: nothing, bad-cases, insights.  [default: nothing]"
 )
 @click.option("--baseline", is_flag=True, default=None, help="Evaluate each base model alone as well, once a task.")
-@click.option("--reference-models", type=Names(), help="Models that are evaluated once a task and never trained.")
+@click.option(
+    "--reference-model",
+    "reference_models",
+    type=Names(),
+    help="Models that are evaluated once a task and never trained.",
+)
 @click.option("--baseline-only", is_flag=True, default=None, help="Evaluate the base models and search nothing.")
 @click.option("--profile", help="Where elements run: a profile's name or file.  [default: local]")
 @click.option("--inner-profile", help="Profile of the jobs inside an element.  [default: the same, as local processes]")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
 from hpc_trex.errors import UsageProblem
 from hpc_trex.ftbench.cards import SUITE_PREFIX, load_card
 from hpc_trex.ftbench.suites import refuse_not_fetched, suite_tasks
-from hpc_trex.sweep.records import SweepRequest
+from hpc_trex.models.search import WITH_PARTS
+from hpc_trex.sweep.records import NOTHING, SweepConfig, SweepRequest
 
 AXES = ("tasks", "models", "seeds", "researchers", "policies", "without")
 
@@ -67,13 +70,32 @@ def _refuse_empty_pools(request: SweepRequest) -> None:
             raise UsageProblem(
                 f"--source {words}: no task {task} in the sweep", hint=f"tasks: {', '.join(request.tasks)}"
             )
-    if request.baseline_only:
-        return
-    empty = [
-        task for task in request.tasks if not load_card(task).card.sources and not brought_to(task, request.source)
-    ]
-    if empty:
+    empty = [] if request.baseline_only else [task for task in request.tasks if is_empty(task, request.source)]
+    if empty and (len(empty) == len(request.tasks) or not (request.baseline or request.reference_models)):
         raise UsageProblem(
             f"{len(empty)} of {len(request.tasks)} tasks have no training rows of their own: {', '.join(empty)}",
             hint=f"bring some: --source {empty[0]}:NAME=FILE for each; or leave them out: --tasks; or --baseline-only",
         )
+
+
+def is_empty(task: str, brought: Sequence[str]) -> bool:
+    """Tell whether there is nothing to train on: the card has no source, and the user brings none."""
+    return not load_card(task).card.sources and not brought_to(task, brought)
+
+
+def check_methods(config: SweepConfig) -> None:
+    """Raise :class:`UsageProblem` for a Researcher or policy that there is not, and a part that none of them uses."""
+    if config.without != (NOTHING,) and not set(config.researchers) & set(WITH_PARTS):
+        raise UsageProblem(
+            f"sweep: without {', '.join(config.without)}: {', '.join(config.researchers)} use neither of the parts",
+            hint=f"Researchers that do: {', '.join(WITH_PARTS)}",
+        )
+    try:
+        for element in config.elements():
+            config.researcher_of(element), config.policy_of(element)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageProblem(
+            f"sweep: {first.get('input')!r} is no Researcher, policy or part to do without: {first['msg']}",
+            hint="hpc-trex sweep launch --help",
+        ) from error

@@ -20,10 +20,9 @@ from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.launch import LaunchOptions, plan_launch
 from hpc_trex.layout import SearchPaths, SweepPaths, sweeps_home
 from hpc_trex.models import Profile, Resources, SearchConfig
-from hpc_trex.models.search import WITH_PARTS
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
 from hpc_trex.suggest import nearest
-from hpc_trex.sweep.asked import brought_to, checked
+from hpc_trex.sweep.asked import brought_to, check_methods, checked, is_empty
 from hpc_trex.sweep.asking import asks_lines, llm_of, llm_table
 from hpc_trex.sweep.folder import knowledge_file, new_sweep_name, write_config
 from hpc_trex.sweep.knowing import Known, knowledge_lines, known_of
@@ -132,7 +131,7 @@ def plan_sweep(request: SweepRequest) -> SweepPlan:
         llm=llm,
         knowledge=next((one.base for one in known.values()), ""),
     )
-    _check_methods(config)
+    check_methods(config)
     refuse_above_cap(config, len(config.elements()))
     more = [*asks_lines(config), *knowledge_lines(request, config, known)]
     return SweepPlan(paths, config, cards, request.drop_overlap, known, more)
@@ -150,7 +149,8 @@ def _resolved(
     configs: dict[str, SearchConfig] = {}
     for task in request.tasks:
         for model in (*request.models, *request.reference_models) if not tasks else request.models[:1]:
-            trained = model in request.models and not request.baseline_only
+            empty = is_empty(task, request.source)
+            trained = model in request.models and not request.baseline_only and not empty
             options = LaunchOptions(
                 name="sweep",
                 directory=str(paths.element(0).search),
@@ -163,7 +163,10 @@ def _resolved(
             plan = plan_launch(options)
             metric = plan.loaded.card.metric
             frozen = FrozenTask(
-                name=task, higher_is_better=metric.higher_is_better, default_train=plan.config.default_train
+                name=task,
+                higher_is_better=metric.higher_is_better,
+                default_train=plan.config.default_train,
+                trains=not empty,
             )
             tasks.setdefault(task, (frozen, plan.loaded))
             if task not in configs:
@@ -171,23 +174,6 @@ def _resolved(
             models[model] = FrozenModel(name=model, path=plan.model.path, digest=plan.model.digest)
     cards = [item[1] for item in tasks.values()]
     return tuple(item[0] for item in tasks.values()), tuple(models.values()), cards, list(configs.values())
-
-
-def _check_methods(config: SweepConfig) -> None:
-    if config.without != (NOTHING,) and not set(config.researchers) & set(WITH_PARTS):
-        raise UsageProblem(
-            f"sweep: without {', '.join(config.without)}: {', '.join(config.researchers)} use neither of the parts",
-            hint=f"Researchers that do: {', '.join(WITH_PARTS)}",
-        )
-    try:
-        for element in config.elements():
-            config.researcher_of(element), config.policy_of(element)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageProblem(
-            f"sweep: {first.get('input')!r} is no Researcher, policy or part to do without: {first['msg']}",
-            hint="hpc-trex sweep launch --help",
-        ) from error
 
 
 def inner_profile(profile: Profile, request: SweepRequest) -> Profile:
@@ -295,6 +281,7 @@ def plan_lines(config: SweepConfig, count: int, arrays: int) -> list[str]:
     ]
     throttle = f", at most {config.throttle} at once" if config.throttle else ""
     where = f"{config.profile.name} ({config.profile.scheduler})"
+    untrained = [task.name for task in config.tasks if not task.trains and not config.baseline_only]
     return [
         f"sweep      {config.name} in {sweeps_home() / config.name}",
         f"tasks      {', '.join(task.name for task in config.tasks)}",
@@ -303,6 +290,10 @@ def plan_lines(config: SweepConfig, count: int, arrays: int) -> list[str]:
         *(
             [f"reference  {', '.join(model.name for model in config.references)}: evaluated only"]
             * bool(config.references)
+        ),
+        *(
+            [f"no rows    {', '.join(untrained)}: evaluated only (--source TASK:NAME=FILE brings some)"]
+            * bool(untrained)
         ),
         f"seeds      {', '.join(map(str, config.seeds))}",
         f"method     {methods}" + (f", each search capped at {' and '.join(caps)}" if caps else ""),

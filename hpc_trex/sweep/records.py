@@ -83,6 +83,8 @@ class FrozenTask(Record):
     digest: str = ""
     higher_is_better: bool = True
     default_train: dict[str, object] = {}
+    trains: bool = True
+    """False: it has no training rows, and models are only evaluated on it."""
 
 
 class FrozenModel(Record):
@@ -174,6 +176,7 @@ class SweepConfig(Record):
             (task, model, researcher, policy, without, seed)
             for seed in self.seeds
             for task in range(len(self.tasks))
+            if self.tasks[task].trains or self.baseline_only
             for model in range(len(self.models))
             for researcher, policy, without in methods
         ]

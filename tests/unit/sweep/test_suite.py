@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hpc_trex.cli.main import main
+from hpc_trex.cli.sweep_ftbench import command, preset
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.ftbench.suites import SUITES, refuse_not_fetched, suite_tasks
 from hpc_trex.sweep.asked import brought_to, checked
@@ -113,6 +115,9 @@ def test_tasks_without_rows_need_some_brought(monkeypatch):
     with pytest.raises(UsageProblem, match="1 of 2 tasks have no training rows of their own: lawbench"):
         checked(SweepRequest(tasks=tasks))
     checked(SweepRequest(tasks=tasks, baseline_only=True))
+    checked(SweepRequest(tasks=tasks, baseline=True))
+    with pytest.raises(UsageProblem, match="1 of 1 tasks have no training rows"):
+        checked(SweepRequest(tasks=("lawbench",), baseline=True))
     checked(SweepRequest(tasks=tasks, source=("ftbench:lawbench:mine=rows.jsonl",)))
     with pytest.raises(UsageProblem, match="no task lawbank in the sweep"):
         checked(SweepRequest(tasks=tasks, source=("lawbank:mine=rows.jsonl",)))
@@ -131,3 +136,45 @@ def test_rows_that_are_brought_become_a_source_of_the_sweeps_task(make, tmp_path
     (tmp_path / "rows.jsonl").write_text('{"prompt": "triage: x\\nqueue:", "answer": "login"}\n')
     paths = make(source=(f"mini-triage:mine={tmp_path / 'rows.jsonl'}",))
     assert '"mine"' in (paths.task(0) / "task" / "card.json").read_text()
+
+
+def test_a_task_without_rows_is_evaluated_only_beside_the_others(make):
+    config = read_config(make(tasks=("mini-triage", "mini-listops"), baseline=True))
+    tasks = (config.tasks[0], config.tasks[1].model_copy(update={"trains": False}))
+    config = config.model_copy(update={"tasks": tasks})
+    assert [(one.task, config.role(one)) for one in config.elements()] == [
+        (0, "baseline"), (1, "baseline"), (0, "search"),
+    ]  # fmt: skip
+    assert "no rows    mini-listops: evaluated only" in "\n".join(plan_lines(config, 3, 0))
+    alone = config.model_copy(update={"baseline_only": True, "baseline": False})
+    assert len(alone.elements()) == 2
+
+
+# ---- sweep ftbench ------------------------------------------------------------------------------------------------------
+
+
+def test_the_preset_is_ten_tasks_long_searches_and_four_at_once():
+    request = SweepRequest.model_validate(preset({}))
+    assert (request.suite, request.max_nodes, request.throttle, request.baseline) == ("ftbench", 20, 4, True)
+    assert preset({"tasks": ("mini-triage",), "max_nodes": 2, "source": ()}) == {
+        "tasks": ("mini-triage",), "max_nodes": 2, "throttle": 4, "baseline": True,
+    }  # fmt: skip
+
+
+def test_the_command_has_the_options_of_launch_but_for_a_file():
+    names = {option.name for option in command.params}
+    assert {"models", "seeds", "reference_models", "profile", "llm_model", "gpu_hours", "dry_run"} <= names
+    assert not names & {"file", "baseline"}
+
+
+def test_the_command_shows_its_plan_and_makes_nothing(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HPC_TREX_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("sys.argv", ["hpc-trex", "sweep", "ftbench", "--suite", str(folder), "--dry-run"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = capsys.readouterr().out
+    assert end.value.code == 0, told
+    assert "20 rounds" in told
+    assert "4 element(s), at most 4 at once" in told
+    assert "nothing was made or submitted" in told
+    assert not (tmp_path / "home").exists()
