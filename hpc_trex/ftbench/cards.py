@@ -99,10 +99,16 @@ def _check(card: TaskCard, origin: Path) -> None:
                 hint="use letters, digits, - and _ only",
             )
     unlabelled = card.metric.mode == "generate" and not card.metric.labels
-    if card.metric.name in ("accuracy", "macro_f1") and unlabelled:
+    if card.metric.name in ("accuracy", "macro_f1", "label_set_f1") and unlabelled:
         raise UsageProblem(
             f"{origin}: metric.labels: {card.metric.name} needs the valid answers",
             hint='e.g. labels = ["yes", "no"]',
+        )
+    parted = [label for label in card.metric.labels if set(label) & set(";,:\n")]
+    if card.metric.name == "label_set_f1" and parted:
+        raise UsageProblem(
+            f"{origin}: metric.labels: {parted[0]!r:.60} cannot be read out of a list of labels",
+            hint="leave ; , : and line breaks out of the labels",
         )
     if card.tables:
         from hpc_trex.ftbench.build import check_tables  # it reads sources, whose paths are found here

@@ -16,6 +16,9 @@ from hpc_trex.models import MetricSpec, Prompt, Source
 
 #: Metrics whose references are one label each.
 LABELLED = ("exact_match", "accuracy", "accuracy_norm", "macro_f1")
+#: The metric whose references are several labels, or :data:`NO_LABEL`.
+LABEL_SETS = "label_set_f1"
+NO_LABEL = "none"
 REMEDY = "remove it from the file, or let the overlap be dropped: --drop-overlap"
 
 
@@ -93,12 +96,16 @@ def check_labels(metric: MetricSpec, dev: list[Placed], test: list[Placed]) -> N
 
     What an answer of a scorer of its own is made of (several labels, one in a sentence) is for that scorer to say.
     """
-    if not metric.labels or metric.name not in LABELLED:
+    if not metric.labels or metric.name not in (*LABELLED, LABEL_SETS):
         return
     for row, _, where, _ in (*dev, *test):
-        if row.answer not in metric.labels:
+        if metric.name == LABEL_SETS:
+            wrong = [one for one in row.answer.split("; ") if one not in metric.labels and row.answer != NO_LABEL]
+        else:
+            wrong = [] if row.answer in metric.labels else [row.answer]
+        if wrong:
             raise UsageProblem(
-                f"{where}: the answer {row.answer!r:.80} is none of metric.labels",
+                f"{where}: the answer {wrong[0]!r:.80} is none of metric.labels",
                 hint=f"add it to metric.labels ({', '.join(metric.labels)}), or mend the row",
             )
 

@@ -129,6 +129,8 @@ def test_a_card_that_is_not_utf8_is_refused(folder: Path) -> None:
         (("{{ q }}", "{{ q"), ["prompt.prompt", "line 1 of the template"]),
         (("{{ a }}", "{{ a | nofilter }}"), ["prompt.answer", "nofilter"]),
         (('name = "exact_match"', 'name = "macro_f1"'), ["metric.labels"]),
+        (('name = "exact_match"', 'name = "label_set_f1"'), ["metric.labels"]),
+        (('name = "exact_match"', 'name = "label_set_f1"\nlabels = ["a", "b, c"]'), ["metric.labels", "'b, c'"]),
         (("[metric]", "[default_train]\nlr = 1.0\n[metric]"), ["default_train", "lr: unknown key"]),
         (("[metric]", "[default_train]\nlearning_rate = -1.0\n[metric]"), ["default_train", "learning_rate"]),
         (("[sources.train]", '[sources."../x"]'), ["sources.../x", "file name"]),

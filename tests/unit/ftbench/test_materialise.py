@@ -215,6 +215,15 @@ def test_an_answer_outside_the_labels_is_refused(folder: Folder) -> None:
     assert "'no'" in problem.message
 
 
+def test_a_set_of_labels_is_looked_at_label_by_label(folder: Folder) -> None:
+    folder.write("test", ['{"q": "one more", "a": "yes; no"}', '{"q": "another", "a": "none"}'])
+    labels = ("yes", "no", "maybe")
+    folder.card = folder.card.model_copy(update={"metric": MetricSpec(name="label_set_f1", labels=labels[:1])})
+    assert "'no' is none of metric.labels" in folder.refused().message
+    folder.card = folder.card.model_copy(update={"metric": MetricSpec(name="label_set_f1", labels=labels)})
+    assert folder.run().test_rows == 2
+
+
 @pytest.mark.parametrize("split", ["dev", "test"])
 def test_an_answer_that_holds_a_stop_string_is_refused(folder: Folder, split: str) -> None:
     """Every answer of a model is cut there: none could ever be right."""
