@@ -10,7 +10,8 @@ said here in our own words; that repository has no licence file. An answer succe
 
 Differences, with reasons: a text without an atom is no molecule (RDKit takes the empty text for one, so upstream's silence is
 valid); doubled quotes are made single ones only where the JSON cannot be read without (upstream does it always, because
-its answers went through CSV, and so loses every answer with an empty text in it); what a molecule's value is must be text.
+its answers went through CSV, and so loses every answer with an empty text in it); what a molecule's value is must be text; a
+property has to change by more than rounding (upstream takes the same molecule in another spelling for a lower MR).
 Upstream's weighted success multiplies a subtask's rate of success by its mean similarity (MolEdit, MolOpt) or novelty
 (MolCustom); the weights are in its paper only, and novelty needs 250,000 molecules of another collection: ``weighted`` here
 is success times similarity of each answer of the six edited subtasks, and no part of the score unless the card asks for it.
@@ -36,6 +37,8 @@ EDITED = ("AddComponent", "DelComponent", "SubComponent", *molecules.PROPERTIES)
 
 _OBJECT = re.compile(r"\{.*?\}", re.DOTALL)
 _ARROWS = ("=>", "->")
+#: A property is a sum over atoms: another spelling of the same molecule adds in another order.
+_ROUNDING = 1e-9
 
 
 def judge_tomg(answer: str, reference: str, spec: MetricSpec, row: Mapping[str, Any]) -> Judged:
@@ -123,7 +126,7 @@ def _edited(found: Any, subtask: str, given: Any, row: Mapping[str, Any]) -> boo
     if subtask in molecules.PROPERTIES:
         down = any(word in str(row["Instruction"]) for word in ("lower", "decrease"))
         before, after = molecules.measured(given, subtask), molecules.measured(found, subtask)
-        return after < before if down else after > before
+        return before - after > _ROUNDING if down else after - before > _ROUNDING
     changes = {"added_group": 1} if subtask != "DelComponent" else {}
     changes |= {"removed_group": -1} if subtask != "AddComponent" else {}
     for column, change in changes.items():
