@@ -145,6 +145,7 @@ class _Git:
         """Return the user's error for what git has said."""
         lines = [line for line in said.splitlines() if line.startswith(("fatal:", "error:", "remote:"))]
         first = next(iter(lines or said.splitlines()), "git said nothing")[:200]
+        first = first.removeprefix("fatal: ").removeprefix("error: ")
         if any(words in said for words in _NO_COMMIT):
             return NotFound(
                 f"{self._source.url} has no commit {self._source.commit}",

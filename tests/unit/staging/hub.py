@@ -77,6 +77,10 @@ class Hub:
         found = self.repositories.get(f"{kind}/{name}")
         if found is None:
             return _say(request, 404, code="RepoNotFound")
+        if rest[:1] == ["commits"]:
+            history = [{"id": one, "title": one, "message": "", "date": "2026-01-01T00:00:00.000Z", "authors": []}
+                       for one in dict.fromkeys(found.refs.values())]  # fmt: skip
+            return _say(request, 200, json.dumps(history).encode())
         if rest[:1] == ["resolve"] or rest[:1] == ["tree"] or rest[:1] == ["revision"]:
             commit = found.refs.get(rest[1], rest[1])
         else:
