@@ -208,6 +208,8 @@ def test_whoever_is_not_root_fetches_too(upstream: Upstream, monkeypatch: pytest
         shutil.copy(upstream.card(**hub_and_file), path)
         path.chmod(0o644)
         loaded = load_card(str(path))
+        # Once as root: the interpreter may stand in root's home, where the other user can import nothing more.
+        fetch_task(loaded, upstream.folder / "roots", say=lambda _: None)
         repository = home / "visits.git"
         shutil.copytree(upstream.repository, repository)
         for one in (repository, *repository.rglob("*")):
