@@ -57,6 +57,21 @@ def endpoint_options(*fields: str) -> Callable[[F], F]:
     return give
 
 
+def one_endpoint_options(function: F) -> F:
+    """Give a command the main endpoint and the caps, for what asks by itself and not for an agent."""
+    caps = (
+        click.option("--llm-tokens", type=COUNT, help="Cap on tokens in and out."),
+        click.option("--llm-money", type=click.FloatRange(min=0, min_open=True), help="Cap on money; needs prices."),
+    )
+    for option in reversed(caps):
+        function = option(function)
+    for field in reversed(ENDPOINT):
+        kind, words = ENDPOINT[field]
+        words = "Language model for the steps that ask one." if field == "model" else words
+        function = click.option(f"--llm-{field.replace('_', '-')}", type=kind, help=words)(function)
+    return function
+
+
 def llm_options(function: F) -> F:
     """Give a command all options of a language model that its agents ask."""
     more = (

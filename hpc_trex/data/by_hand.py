@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hpc_trex.data.errors import DataProblem
+from hpc_trex.data.errors import DataProblem, NeedsAnswers
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.files import write_record
 from hpc_trex.ftbench.built import at_hand
@@ -30,7 +30,10 @@ from hpc_trex.ftbench.rows import Row
 from hpc_trex.ftbench.sealed import refuse_sealed
 from hpc_trex.layout import cache
 from hpc_trex.models import DataRecipe, Heartbeat, JobKind, JobSandbox, JobSpec, ModelRef, Prompt, Source, TaskCard
+from hpc_trex.models.asking import RowQuestion
 from hpc_trex.models.operators import FilterSimilar, Load, Mix
+
+Ask = Callable[[tuple[RowQuestion, ...]], Path]
 
 #: Keys of a recipe file that belong to a card; with a card of its own none of them may stand there.
 CARD_KEYS = ("name", "licence", "sources", "prompt", "dev", "test")
@@ -85,13 +88,14 @@ def run_alone(
     out: Path | None,
     watch: Any,
     beat: Callable[[Heartbeat], None],
+    ask: Ask | None = None,
 ) -> dict[str, object]:
     """Run a recipe on the first ``sample`` rows of each source, or all; write the set to ``out``, or nowhere.
 
-    ``base``: folder of the model that some steps ask. Returns the manifest.
+    ``base``: folder of the model that some steps ask. ``ask`` has a language model answer the questions of others, and
+    returns the file of its answers. Returns the manifest.
     """
     from hpc_trex.data.operators import judged
-    from hpc_trex.data.prepare import prepare
 
     asks = next((step for step in alone.recipe.steps if judged(step)), None)
     if asks is not None and base is None:
@@ -102,7 +106,28 @@ def run_alone(
         raise UsageProblem(f"{out} exists", hint="name a new folder")
     with _work(out) as work:
         spec = _spec(alone, work, base, sample, out or work / "set")
-        return prepare(spec, beat, watch)
+        return _answered(spec, watch, beat, ask)
+
+
+def _answered(spec: JobSpec, watch: Any, beat: Callable[[Heartbeat], None], ask: Ask | None) -> dict[str, object]:
+    """Run the recipe as often as it has questions; a step that was told once is not told again."""
+    from hpc_trex.data.prepare import prepare
+
+    told = 0
+
+    def new(seen: Any) -> None:
+        nonlocal told
+        if seen.entry["step"] > told:
+            told = seen.entry["step"]
+            watch(seen)
+
+    while True:
+        try:
+            return prepare(spec, beat, new)
+        except NeedsAnswers as wanted:
+            if ask is None:
+                raise UsageProblem(wanted.message, hint="name it: --llm-model NAME --llm-base-url URL") from None
+            spec = spec.model_copy(update={"answers": (*spec.answers, str(ask(wanted.questions)))})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,13 +12,10 @@ from pydantic import BaseModel, ValidationError
 from hpc_trex.agents.llm.asking import Questions
 from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached
 from hpc_trex.agents.llm.ledger import Ledger
-from hpc_trex.agents.llm.row_book import Batch, RowBook, memory_of, recall
+from hpc_trex.agents.llm.row_book import Batch, RowBook, open_book
 from hpc_trex.agents.protocol import NothingToPropose, StillThinking
-from hpc_trex.errors import TrexError
-from hpc_trex.files import write_atomic
-from hpc_trex.layout import cache
 from hpc_trex.models import LlmSettings
-from hpc_trex.models.asking import AnsweredRows, RowAnswer, RowQuestion
+from hpc_trex.models.asking import AnsweredRows, RowQuestion
 from hpc_trex.models.asking import Questions as Asked
 from hpc_trex.models.llm import EXECUTOR
 
@@ -71,22 +68,8 @@ class AsksAboutRows:
             book.paid(self.ledger.find(f"node-{node:04d}/{batch.name}"))
 
     def _opened(self, node: int, attempt: int, questions: Sequence[RowQuestion]) -> RowBook:
-        """Return the questions with what is remembered of them, which is written down: another controller, and a replay,
-        must find the same rows open.
-        """
-        own = self.settings.of(EXECUTOR)
-        memory = memory_of(own, cache())
         path = self.ledger.folder / f"node-{node:04d}" / f"known-{attempt}.jsonl"
-        known = _read_known(path)
-        if known is None:
-            known = recall(memory, questions)
-            book = RowBook(questions, known, own, memory)
-            self._check_cap(book.asked)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lines = [json.dumps({"asked": book.asked}), *(one.model_dump_json() for one in known)]
-            write_atomic(path, "".join(f"{line}\n" for line in lines))
-            return book
-        return RowBook(questions, known, own, memory)
+        return open_book(path, questions, self.settings.of(EXECUTOR), self._check_cap)
 
     def _check_cap(self, rows: int) -> None:
         asked = 0
@@ -102,17 +85,6 @@ class AsksAboutRows:
 
 def _asks(book: RowBook, batch: Batch) -> Callable[[], list[dict[str, str]]]:
     return lambda: book.messages(batch)
-
-
-def _read_known(path: Path) -> list[RowAnswer] | None:
-    """Return what was known when the questions were first looked at; None where nobody has."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [RowAnswer.model_validate_json(line) for line in lines[1:]]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise TrexError(f"{path} cannot be read: {error}", hint=f"remove {path}: it is made anew") from error
 
 
 def read_questions(file: Path) -> tuple[RowQuestion, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -19,7 +19,9 @@ from hpc_trex.agents.llm.endpoint import plain
 from hpc_trex.agents.llm.fence import fence, neutral
 from hpc_trex.agents.llm.pricing import added
 from hpc_trex.agents.llm.prompts import Prompt, load_prompt
-from hpc_trex.files import read_record, write_record
+from hpc_trex.errors import TrexError
+from hpc_trex.files import read_record, write_atomic, write_record
+from hpc_trex.layout import cache
 from hpc_trex.models import LlmCall, LlmSettings, LlmUsage
 from hpc_trex.models.asking import (
     LONGEST_ANSWER,
@@ -241,14 +243,14 @@ def prompt_digest(prompt: Prompt) -> str:
     return digest(prompt.sections)
 
 
-def memory_of(settings: LlmSettings, cache: Path) -> Path:
+def memory_of(settings: LlmSettings, root: Path) -> Path:
     """Return the folder of what a model said of rows: by model, server, decoding and the words of the prompt.
 
     A model that searches serve themselves has another address each time, and is known by its name.
     """
     where = "served" if settings.served is not None else plain(settings.base_url or "")
     words = prompt_digest(load_prompt("data"))
-    return cache / "rows" / digest([settings.model, where, settings.temperature, settings.max_tokens, words])[:24]
+    return root / "rows" / digest([settings.model, where, settings.temperature, settings.max_tokens, words])[:24]
 
 
 def remember(memory: Path, answer: RowAnswer) -> None:
@@ -267,3 +269,34 @@ def recall(memory: Path, questions: Iterable[RowQuestion]) -> list[RowAnswer]:
 def _memory_file(memory: Path, key: str) -> Path:
     name = hashlib.sha256(key.encode()).hexdigest()  # a key comes from a job's file: it names no path
     return memory / name[:2] / f"{name}.json"
+
+
+def open_book(
+    path: Path, questions: Sequence[RowQuestion], settings: LlmSettings, check: Callable[[int], None]
+) -> RowBook:
+    """Return the questions with what is remembered of them, which is written to ``path`` before anything is asked: who comes
+    later, and a replay, must find the same rows open. ``check`` is given the number of these and may raise.
+
+    Raises :class:`TrexError` where ``path`` is damaged.
+    """
+    memory = memory_of(settings, cache())
+    known = _read_known(path)
+    if known is not None:
+        return RowBook(questions, known, settings, memory)
+    known = recall(memory, questions)
+    book = RowBook(questions, known, settings, memory)
+    check(book.asked)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"asked": book.asked}), *(one.model_dump_json() for one in known)]
+    write_atomic(path, "".join(f"{line}\n" for line in lines))
+    return book
+
+
+def _read_known(path: Path) -> list[RowAnswer] | None:
+    """Return what was known when the questions were first looked at; None where nobody has."""
+    try:
+        return [RowAnswer.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise TrexError(f"{path} cannot be read: {error}", hint=f"remove {path}: it is made anew") from error
