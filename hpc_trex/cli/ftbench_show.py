@@ -34,10 +34,48 @@ def command(task: str, toml: bool, json: bool) -> None:
         emit(tomli_w.dumps(loaded.card.model_dump(mode="json", exclude_none=True)).rstrip())
         return
     one = overview(loaded)
+    opened = openings_of(one.card.name)
     if json:
-        emit_json({"task": as_json(one)})
+        emit_json({"task": as_json(one) | {"openings": opened}})
     else:
-        emit("\n".join(_lines(one)))
+        emit("\n".join([*_lines(one), *_opening_lines(opened)]))
+
+
+def openings_of(task: str) -> dict[str, int | None]:
+    """Return how often each search of this site (of the folder of searches) has opened the task's sealed test.
+
+    None for a search whose tree cannot be read.
+    """
+    from hpc_trex.errors import TrexError
+    from hpc_trex.files import read_record
+    from hpc_trex.models import TaskCard
+    from hpc_trex.report.openings import times_opened
+    from hpc_trex.searches import list_searches
+    from hpc_trex.tree.store import Store
+
+    found: dict[str, int | None] = {}
+    for paths in list_searches():
+        card = read_record(paths.card, TaskCard)
+        if card is None or card.name != task:
+            continue
+        try:
+            with Store.read(paths) as reader:
+                found[paths.root.name] = times_opened(reader.status().test_openings)
+        except TrexError:
+            found[paths.root.name] = None
+    return found
+
+
+def _opening_lines(opened: dict[str, int | None]) -> Iterator[str]:
+    unread = [name for name, times in opened.items() if times is None]
+    counted = {name: times for name, times in opened.items() if times}
+    if counted:
+        each = ", ".join(name + ("" if times == 1 else f" ({times} times)") for name, times in counted.items())
+        yield _line("opened", f"the test, by {len(counted)} of {len(opened)} searches here: {each}")
+    elif opened:
+        yield _line("opened", f"the test, by none of {len(opened)} searches here")
+    if unread:
+        yield _line("", f"not known of {', '.join(unread)}: hpc-trex db check")
 
 
 def _lines(one: Overview) -> Iterator[str]:
