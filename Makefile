@@ -10,14 +10,14 @@ PYTEST := $(BIN)/python -m pytest
 # Test processes side by side, each with a Slurm and folders of its own; WORKERS=0: all in one process.
 # Trainings keep two cores busy, the others wait more than they compute.
 WORKERS = 2
-unit cluster: WORKERS = 3
+quick unit cluster: WORKERS = 3
 SPREAD = -n $(WORKERS) --dist worksteal
 # Two threads on two busy cores make generation 30 times slower than one (docs/performance.md).
 export OMP_NUM_THREADS = 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-.PHONY: help demo test install system lint types unit local cluster docs format clean
+.PHONY: help demo test install system lint types quick unit local cluster docs format clean
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
 
@@ -60,7 +60,10 @@ types: install ## mypy --strict on the package
 	$(BIN)/mypy
 
 # worksteal: whoever is through takes tests from the others, and neighbours, which share what they set up, stay together.
-unit: install ## quick tests
+quick: install ## unit tests without those that take several seconds each
+	$(PYTEST) tests/unit $(SPREAD) -q -m "not slow"
+
+unit: install ## all unit tests
 	$(PYTEST) tests/unit $(SPREAD) -q
 
 local: install ## real searches and trainings as local processes

@@ -31,6 +31,8 @@ from hpc_trex.tree.spending import spent, spent_by
 from tests.unit.controller.simulation import Cluster
 from tests.unit.tree.building import MEMORY
 
+pytestmark = pytest.mark.slow
+
 OUTCOMES = ("done", "result beyond the limit", "lost with a beat", "lost without a beat", "never started", "failed")
 
 

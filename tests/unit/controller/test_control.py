@@ -16,6 +16,8 @@ from hpc_trex.tree.store import Store
 from tests.unit.controller.conftest import drive, until
 from tests.unit.controller.simulation import Killed
 
+pytestmark = pytest.mark.slow
+
 
 def trains(controller):
     return [item for item in controller.store.live_attempts() if item.kind is JobKind.TRAIN]

@@ -13,6 +13,8 @@ from hpc_trex.models import NodeState
 from hpc_trex.tree import reads
 from tests.unit.controller.simulation import Cluster
 
+pytestmark = pytest.mark.slow
+
 SMALL, LARGE, MEASURED = 20, 160, 24
 #: Rounds differ a little: a new best score, a recipe that was prepared before. And the sums of a round's ancestors are brought
 #: up to date one by one, so steps grow with the depth. In a tree eight times as large each would be 8 if the tree were read.

@@ -22,6 +22,8 @@ from tests.unit.controller.conftest import drive, until
 from tests.unit.controller.simulation import Killed
 from tests.unit.controller.test_kill import Fuse
 
+pytestmark = pytest.mark.slow
+
 ALL = ("requirements", "strategy", "data")
 
 

@@ -23,6 +23,8 @@ from hpc_trex.tree.store import Store
 from tests.unit.controller.conftest import drive
 from tests.unit.controller.simulation import Killed
 
+pytestmark = pytest.mark.slow
+
 #: What must never go: what status, show, report, resume and a doubled job need.
 ALWAYS = ("spec.json", "started.json", "result.json", "samples.jsonl")
 

@@ -11,6 +11,8 @@ from hpc_trex.tree.store import Store
 from tests.unit.controller.conftest import drive
 from tests.unit.controller.simulation import Killed
 
+pytestmark = pytest.mark.slow
+
 
 class Fuse:
     """Dies at the n-th guarded call, before or after the call does its work."""

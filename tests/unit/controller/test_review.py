@@ -21,6 +21,8 @@ from tests.unit.controller.conftest import drive, until
 from tests.unit.controller.honest import HonestCluster, change_result, write_rows
 from tests.unit.controller.test_kill import run_with_kill
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> HonestCluster:

@@ -15,6 +15,8 @@ from hpc_trex.tree.check import check
 from hpc_trex.tree.store import Store
 from tests.unit.controller.conftest import drive
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_search_runs_its_rounds_repeats_the_best_and_opens_the_test_once(search, cluster):
     paths = search()

@@ -23,6 +23,8 @@ from hpc_trex.ftbench.rows import Row
 from hpc_trex.models import ModelRef
 from hpc_trex.models.operators import Dedup
 
+pytestmark = pytest.mark.slow
+
 CONTEXT = Context({}, ModelRef(name="base", path="/none"), 0, "plain", "", lambda _: None)
 texts = st.lists(st.text(alphabet=st.characters(codec="utf-8"), max_size=60), max_size=12)
 

@@ -13,6 +13,8 @@ from hpc_trex.models import LlmSettings
 from tests.llm_server import EVERYTHING, LOGIN_PAGE, Good, LlmServer, Request, Status, Trickle
 from tests.program import trex
 
+pytestmark = pytest.mark.slow
+
 GOOD = {"grounds": "it shines", "pebble": 3, "hue": "red"}
 KEY = "sk-doctor-0123456789"
 

@@ -11,13 +11,15 @@ import pytest
 from hpc_trex.errors import UsageProblem
 from hpc_trex.evaluation.metrics import judge
 from hpc_trex.ftbench.build import build_tables
-from hpc_trex.ftbench.cards import load_card
+from hpc_trex.ftbench.cards import LoadedCard, load_card
+from hpc_trex.ftbench.materialise import read_card
+from hpc_trex.ftbench.molecules import respelled
 from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.render import Renderer
 from hpc_trex.ftbench.shapes import Shaper
 from hpc_trex.ftbench.upstream.gta import read_gta
 from hpc_trex.ftbench.upstream.omebench import read_silver
-from hpc_trex.ftbench.upstream.tomg import COUNTS, EDITS, read_tomg
+from hpc_trex.ftbench.upstream.tomg import COUNTS, EDITS, read_openmolins, read_tomg
 from hpc_trex.models import TaskCard
 
 FOLDER = Path(__file__).resolve().parents[3] / "ftbench"
@@ -110,6 +112,45 @@ def test_counts_may_be_written_as_what_pandas_makes_of_them(tmp_path):
     (row,) = read_tomg([path])
     assert row["wanted"] == {"single": 1, "double": 0, "triple": 0, "rotatable": 2, "aromatic": 0}
     assert row["goal"] == "BondNum: 1 single, 2 rotatable"
+
+
+def test_the_same_request_about_the_same_molecule_is_one_item_however_it_is_spelled(tmp_path, bench, tmp_path_factory):
+    """The pool's row and one of the test's differ as texts, and as prompts; as requests they do not."""
+    (bench / "MolEdit_DelComponent.csv").write_text(
+        "Instruction,molecule,removed_group\nDrop an amine of CC(O)CN.,CC(O)CN,amine\n"
+    )
+    light = tmp_path_factory.mktemp("light")
+    rows = [
+        "Drop an amine of NCC(C)O.",
+        "drop an amine of CC(O)CN.",
+        "Drop an amine of NCCO.",
+        "Drop an amine of OCCCN.",
+    ]
+    text = "".join(f"DelComponent,{one},CC(C)O\n" for one in rows)
+    (light / "train.csv").write_text(f"SubTask,Instruction,molecule\n{text}")
+    real = card("tomg-bench")
+    written_as = {"light": read_openmolins([light / "train.csv"]), "test": read_tomg([bench / "MolEdit_DelComponent.csv"]),
+                  "dev": read_tomg([bench / "MolOpt_QED.csv"])}  # fmt: skip
+    for name, made in written_as.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
+    places = {name: {"path": f"{name}.jsonl", "shape": real.dev.shape} for name in ("dev", "test")}
+    places["sources"] = {"light": {"path": "light.jsonl", "shape": real.sources["light"].shape}}
+    local = TaskCard.model_validate({"name": "x", "prompt": real.prompt, "metric": real.metric} | places)
+    splits = read_card(LoadedCard(local, tmp_path / "card.toml"), drop_overlap=True)
+    assert splits.dropped == {"light": 2}
+    assert [row.prompt.splitlines()[0] for row in splits.sources["light"]] == rows[2:]
+    with pytest.raises(
+        UsageProblem, match=r"light.jsonl:1: row light:1 has a prompt that also stands in test \(.*test.jsonl:1\)"
+    ):
+        read_card(LoadedCard(local, tmp_path / "card.toml"))
+
+
+def test_words_of_a_request_are_left_as_they_are():
+    assert (
+        respelled("Add  it to OCC. I say (no) C1=CC=CC=C1; CO, not F/C=C\\F!")
+        == "Add it to CCO. I say (no) c1ccccc1; CO, not F/C=C\\F!"
+    )
+    assert respelled("") == ""
 
 
 def reaction(name: str, left: list[str], right: list[str], *weights: float) -> dict[str, object]:

@@ -12,7 +12,7 @@ from tests.unit.report.sample import bare, grown
 from tests.unit.report.test_cases import CASES, MOVED
 from tests.unit.report.test_html import HOSTILE, hostile
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 FLAGS = [
     "--no-sandbox",

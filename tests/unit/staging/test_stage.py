@@ -19,6 +19,8 @@ from hpc_trex.models import StagedItem
 from hpc_trex.staging.fetch import git_sha1
 from tests.unit.staging.hub import FIRST, SECOND, Hub, Repository, git_id
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 MODEL = {
     "config.json": b'{"model_type": "qwen3"}',

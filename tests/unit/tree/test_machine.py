@@ -20,6 +20,8 @@ from hpc_trex.tree.policies import POLICIES, NodeStat
 from hpc_trex.tree.store import Store
 from tests.unit.tree.building import MEMORY, add, dump, fail, finish, new_store
 
+pytestmark = pytest.mark.slow
+
 SCORES = st.integers(min_value=-8, max_value=8).map(lambda number: number / 8)  # sums of these are exact
 SETTINGS = PolicySettings()
 

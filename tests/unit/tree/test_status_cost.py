@@ -15,6 +15,8 @@ from hpc_trex.tree.check import rebuild
 from hpc_trex.tree.snapshot import publish
 from hpc_trex.tree.store import Store
 
+pytestmark = pytest.mark.slow
+
 SMALL, LARGE = 100, 2000
 
 

@@ -21,6 +21,8 @@ from tests.minds import Mind, plan
 from tests.program import trex
 from tests.unit.agents.llm.test_researcher import answered, cluster, drive, launch  # noqa: F401 - fixtures
 
+pytestmark = pytest.mark.slow
+
 NO_TARGET = "LoRA target no_such does not exist in this model; valid targets: all-linear, q_proj, v_proj"
 RAISES = "python: row 7 of 20 (curated:7): ZeroDivisionError: division by zero"
 TARGET = plan(1e-4) | {"trials": [{"train": {"lora": {"targets": ["no_such"]}}}]}
