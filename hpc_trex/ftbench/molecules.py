@@ -25,6 +25,9 @@ def rdkit(name: str) -> Any:
         ) from error
 
 
+_AROUND = ".,:;!?'\"`"
+"""Signs that stand around a molecule in a sentence and are no part of one at its ends."""
+
 _chem = rdkit("Chem")
 rdkit("rdBase").DisableLog("rdApp.*")
 
@@ -48,6 +51,21 @@ def canonical(smiles: str) -> str:
     """Return the one spelling of a molecule that RDKit gives it, empty for a text that is no molecule."""
     found = molecule(smiles)
     return "" if found is None else str(_chem.MolToSmiles(found))
+
+
+def respelled(text: str) -> str:
+    """Return a text in which each word that is a molecule is written as RDKit writes it, whatever stands around the word.
+
+    Two requests about the same molecules are the same text then. Words that happen to be molecules too (I, CO, No) are
+    treated alike wherever they stand, so nothing becomes the same by them.
+    """
+    return " ".join(map(_respelled_word, text.split()))
+
+
+def _respelled_word(word: str) -> str:
+    bare = word.strip(_AROUND)
+    known = canonical(bare) if bare else ""
+    return word.replace(bare, known, 1) if known else word
 
 
 def same_set(smiles: Sequence[str]) -> tuple[str, ...]:

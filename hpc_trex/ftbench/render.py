@@ -48,6 +48,7 @@ class Renderer:
         self._texts = texts
         self._prompt = _compiled(environment, templates.prompt, f"{where}: prompt.prompt")
         self._answer = _compiled(environment, templates.answer, f"{where}: prompt.answer")
+        self._identity = _compiled(environment, templates.identity, f"{where}: prompt.identity")
 
     def __call__(self, columns: dict[str, Any]) -> Rendered:
         """Return the rendered row. Raises :class:`RowProblem` for a missing, empty or unprintable column."""
@@ -62,6 +63,10 @@ class Renderer:
             if not text.isprintable():
                 _encodable(name, text)
         return rendered
+
+    def identity(self, columns: dict[str, Any]) -> str:
+        """Return what ``prompt.identity`` says of a row; empty where the card has none. Raises :class:`RowProblem`."""
+        return _filled(self._identity, columns, "prompt.identity")
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -20,6 +20,11 @@ def normalised(text: str) -> str:
     return " ".join(text.lower().split())
 
 
+def identity_hash(identity: str) -> str:
+    """Return the SHA-256 of what a card's ``prompt.identity`` says of a row, letter by letter: in SMILES case has meaning."""
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def item_hash(prompt: str) -> str:
     """Return the SHA-256 of the normalised prompt: what ``block.txt`` holds and training rows are checked against."""
     return hashlib.sha256(normalised(prompt).encode("utf-8", "surrogatepass")).hexdigest()

@@ -11,7 +11,7 @@ from hpc_trex.errors import UsageProblem
 from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.readers import read_source
 from hpc_trex.ftbench.render import Renderer, RowProblem
-from hpc_trex.ftbench.rows import Row, item_hash
+from hpc_trex.ftbench.rows import Row, identity_hash, item_hash
 from hpc_trex.models import MetricSpec, Prompt, Source
 
 #: Metrics whose references are one label each.
@@ -23,10 +23,10 @@ REMEDY = "remove it from the file, or let the overlap be dropped: --drop-overlap
 
 
 class Placed(NamedTuple):
-    """A canonical row, the hash of its prompt and the place it was read from."""
+    """A canonical row, the hashes of its prompt and of its identity, and the place it was read from."""
 
     row: Row
-    key: str
+    keys: tuple[str, ...]
     where: str
     more: Mapping[str, Any] = MappingProxyType({})
     """Further keys of an evaluation row (``hpc_trex.ftbench.options``)."""
@@ -55,12 +55,14 @@ def read_split(
     for raw in read_source(source, origin):
         try:
             prompt, answer = render(raw.columns)
+            identity = render.identity(raw.columns)
             more = options(raw.columns, answer) if options else {}
         except RowProblem as problem:
             raise UsageProblem(
                 f"{raw.where}: {problem}", hint="mend the row, or the templates under [prompt] in the task card"
             ) from None
-        placed.append(Placed(Row(f"{name}:{raw.line}", prompt, answer, name), item_hash(prompt), raw.where, more))
+        keys = (item_hash(prompt), *([identity_hash(identity)] if identity else []))
+        placed.append(Placed(Row(f"{name}:{raw.line}", prompt, answer, name), keys, raw.where, more))
     if not placed:
         raise UsageProblem(f"{origin}: {name} has no rows", hint="name a file or split that has rows")
     return placed
@@ -129,10 +131,10 @@ def _without_repeats(
     """Return the rows of an evaluation split whose prompts are new, and note them in ``seen``."""
     kept = []
     for placed in rows:
-        if placed.key in seen:
+        if any(key in seen for key in placed.keys):
             _refuse_or_count(name, placed, seen, drop, dropped)
         else:
-            seen[placed.key] = f"{name} ({placed.where})"
+            seen |= dict.fromkeys(placed.keys, f"{name} ({placed.where})")
             kept.append(placed.row)
     return kept
 
@@ -141,7 +143,7 @@ def _outside(name: str, rows: list[Placed], seen: dict[str, str], drop: bool, dr
     """Return the rows of a training source whose prompts stand in no evaluation split. Its own copies may stay."""
     kept = []
     for placed in rows:
-        if placed.key in seen:
+        if any(key in seen for key in placed.keys):
             _refuse_or_count(name, placed, seen, drop, dropped)
         else:
             kept.append(placed.row)
@@ -150,7 +152,8 @@ def _outside(name: str, rows: list[Placed], seen: dict[str, str], drop: bool, dr
 
 def _refuse_or_count(name: str, placed: Placed, seen: dict[str, str], drop: bool, dropped: dict[str, int]) -> None:
     if not drop:
+        where = next(seen[key] for key in placed.keys if key in seen)
         raise UsageProblem(
-            f"{placed.where}: row {placed.row.row_id} has a prompt that also stands in {seen[placed.key]}", hint=REMEDY
+            f"{placed.where}: row {placed.row.row_id} has a prompt that also stands in {where}", hint=REMEDY
         )
     dropped[name] = dropped.get(name, 0) + 1

@@ -32,6 +32,9 @@ class Prompt(Record):
     answer: str = "{{ answer }}"
     system: str = ""
     """System message, used where the model has a chat template."""
+    identity: str = ""
+    """What makes two rows the same item though their prompts differ, e.g. in how a molecule is spelled; a training row is
+    kept out where its prompt or its identity is that of a row of dev or test."""
 
 
 class LmEvalTarget(Record):

@@ -17,7 +17,7 @@ from hpc_trex.ftbench.upstream.lawbench import read_lawbench
 from hpc_trex.ftbench.upstream.omebench import read_silver
 from hpc_trex.ftbench.upstream.openfindata import read_openfindata
 from hpc_trex.ftbench.upstream.sst2 import read_dev, read_train
-from hpc_trex.ftbench.upstream.tomg import read_tomg
+from hpc_trex.ftbench.upstream.tomg import read_openmolins, read_tomg
 
 Reader = Callable[[Sequence[Path]], Iterator[dict[str, Any]]]
 
@@ -32,5 +32,6 @@ READERS: dict[str, Reader] = {
     "openfindata": read_openfindata,
     "sst-2-dev": read_dev,
     "sst-2-train": read_train,
+    "openmolins": read_openmolins,
     "tomg": read_tomg,
 }

@@ -68,9 +68,12 @@ def read_tomg(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Yield the rows of the subtasks' files, each with the same columns, empty where a subtask has no such.
 
     ``subtask``, ``Instruction``, ``molecule`` (to be edited), ``added_group``, ``removed_group``, ``wanted`` (counts by name,
-    also those of which there should be none) and ``goal``, all that in one line of text. Raises :class:`UsageProblem` naming
-    file and line for a file that is no subtask's, a missing column and a count that is no whole number.
+    also those of which there should be none), ``goal`` (all that in one line of text) and ``request``, the instruction with
+    its molecules in RDKit's spelling. Raises :class:`UsageProblem` naming file and line for a file that is no subtask's, a
+    missing column and a count that is no whole number, :class:`EnvironmentProblem` where rdkit lacks.
     """
+    from hpc_trex.ftbench.molecules import respelled  # rdkit, of an extra
+
     for path in paths:
         if path.stem not in (*COUNTS, *EDITS):
             raise UsageProblem(
@@ -89,7 +92,18 @@ def read_tomg(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
                 **columns,
                 "wanted": wanted,
                 "goal": _goal(subtask, columns, wanted),
+                "request": respelled(columns["Instruction"]),
             }
+
+
+def read_openmolins(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Yield the training rows with ``request`` as :func:`read_tomg` makes it. Raises as that does."""
+    from hpc_trex.ftbench.molecules import respelled  # rdkit, of an extra
+
+    for path in paths:
+        for row in READERS[path.suffix](path):
+            columns = {name: _text(row.columns, name, row.where) for name in ("SubTask", "Instruction", "molecule")}
+            yield {**columns, "request": respelled(columns["Instruction"])}
 
 
 def _goal(subtask: str, columns: Mapping[str, str], wanted: Mapping[str, int]) -> str:
