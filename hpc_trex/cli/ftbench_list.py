@@ -17,12 +17,15 @@ LICENCE = 20
 
 
 @click.command("list")
+@click.option("--suite", help="Only the tasks of a suite: ftbench, ftbench-mini, or a folder of task cards.")
 @json_option
-def command(json: bool) -> None:
+def command(suite: str | None, json: bool) -> None:
     """List the task cards: suite, metric, rows, licence, whether training on them is allowed, whether they are fetched."""
-    from hpc_trex.ftbench.overview import overviews
+    from hpc_trex.ftbench.cards import load_card
+    from hpc_trex.ftbench.overview import overview, overviews
+    from hpc_trex.ftbench.suites import suite_tasks
 
-    found = overviews()
+    found = overviews() if suite is None else [overview(load_card(task)) for task in suite_tasks(suite)]
     if json:
         emit_json({"tasks": [as_json(one) for one in found]})
         return

@@ -178,3 +178,11 @@ def test_the_command_shows_its_plan_and_makes_nothing(folder, tmp_path, monkeypa
     assert "4 element(s), at most 4 at once" in told
     assert "nothing was made or submitted" in told
     assert not (tmp_path / "home").exists()
+
+
+def test_the_tasks_of_a_suite_are_listed(folder, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["hpc-trex", "ftbench", "list", "--suite", str(folder)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["task", "mini-listops", "mini-triage"]
