@@ -86,6 +86,9 @@ def _lines(one: Fetched) -> list[str]:
     if one.built is not None:
         rows = ": " + ", ".join(f"{name} {table.rows}" for name, table in one.built.item.tables.items()) + " rows"
     notes = list(one.notes)
+    if one.built is not None:
+        licences = dict.fromkeys(each.licence for each in one.built.item.downloads.values())
+        notes.insert(0, f"licence: {'; '.join(licences)}")
     if one.built is not None and one.state == "fetched":
         notes += [
             f"{rows} rows of {name} stand in another split: left out" for name, rows in one.built.item.dropped.items()
