@@ -17,24 +17,40 @@ if TYPE_CHECKING:
 SKIPPED = 8
 
 
-@click.command("gc", epilog="\b\nExamples:\n  hpc-trex gc listops-1 --dry-run\n  hpc-trex gc --all -y")
+@click.command(
+    "gc",
+    epilog="\b\nExamples:\n  hpc-trex gc listops-1 --dry-run\n  hpc-trex gc --all -y\n  hpc-trex gc --steps --steps-gb 5",
+)
 @search_argument
 @last_option
 @click.option("--all", "every", is_flag=True, help="Every search in HPC_TREX_HOME that no controller works on.")
 @click.option("--keep", type=click.IntRange(min=0), default=3, show_default=True, help="Best rounds whose models stay.")
 @click.option("--now", "at_once", is_flag=True, help="Delete at once, the whole trash too, instead of a day later.")
+@click.option("--steps", is_flag=True, help="The cache of recipe steps, of all your searches, instead of a search.")
+@click.option(
+    "--steps-gb",
+    type=click.FloatRange(min=0),
+    help="Of --steps: what stays.  [default: HPC_TREX_STEP_CACHE_GB, else 20]",
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @dry_run_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, *, search: str | None, last: bool, every: bool, keep: int, at_once: bool, yes: bool,
-    dry_run: bool,
+    ctx: click.Context, /, *, search: str | None, last: bool, every: bool, keep: int, at_once: bool, steps: bool,
+    steps_gb: float | None, yes: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Move into the trash of SEARCH what nobody needs: checkpoints of finished trials, models other than the chosen
     and the best, pickles, leftovers, data of a search that is over; pack the logs of finished rounds.
 
     What has been in the trash for a day is deleted. Results, samples, plans and the history always stay.
+    With --steps no search is touched: cached steps of data recipes go, those first that were unused for longest, and none
+    that was used within the hour.
     """
+    if steps or steps_gb is not None:
+        if search is not None or last or every:
+            raise UsageProblem("--steps is about the cache, not about a search", hint="hpc-trex gc --steps")
+        _clean_steps(ctx, steps_gb, yes=yes, dry_run=dry_run)
+        return
     from hpc_trex.controller.gc import clean, look
     from hpc_trex.searches import list_searches
 
@@ -75,6 +91,32 @@ def command(
     ctx.exit(code)
 
 
+def _clean_steps(ctx: click.Context, gigabytes: float | None, *, yes: bool, dry_run: bool) -> None:
+    """Say what the cache of recipe steps takes and trim it to its limit."""
+    import time
+
+    from hpc_trex.data import trimming
+    from hpc_trex.layout import cache
+
+    root, now = cache() / "steps", time.time()
+    limit = trimming.step_limit() if gigabytes is None else gigabytes * 1e9
+    found = trimming.find(root, now)
+    going = found.beyond(limit, now)
+    emit(f"cached steps of recipes in {root}")
+    emit(line("all", sum(one.files for one in found.entries), sum(one.size for one in found.entries)))
+    emit(line(f"beyond {amount(limit)}", sum(one.files for one in going), sum(one.size for one in going)))
+    if found.leftovers:
+        emit(f"  and {len(found.leftovers)} folder(s) that jobs left when they died")
+    if dry_run or not (going or found.leftovers):
+        emit("nothing was deleted (--dry-run)" if dry_run else "there is nothing to remove")
+        return
+    if not yes and not agreed("delete these? They are made again when a recipe needs them"):
+        emit("nothing was deleted")
+        ctx.exit(1)
+    gone = trimming.trim(root, limit)
+    emit(f"{len(gone)} cached steps ({amount(sum(one.size for one in gone))}) deleted")
+
+
 def words(paths: SearchPaths, seen: Look) -> list[str]:
     """Return what would go, one line a kind, with files (inodes) and bytes."""
     lines = [f"search {paths.root.name}"]
@@ -104,8 +146,8 @@ def amount(size: float) -> str:
     raise AssertionError
 
 
-def agreed() -> bool:
+def agreed(question: str = "move this to the trash?") -> bool:
     """Ask on a terminal and return the answer. Raises :class:`UsageProblem` elsewhere."""
     if not sys.stdin.isatty():
         raise UsageProblem("gc cannot ask here", hint="add -y to agree, or -n to look only")
-    return click.confirm("move this to the trash?")
+    return click.confirm(question)

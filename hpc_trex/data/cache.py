@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hpc_trex
+from hpc_trex.data import trimming
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.operators.base import Drop, Outcome, source_file
+from hpc_trex.data.trimming import ENTRY, discard, step_limit
 from hpc_trex.files import folder_digest, sync_tree
 from hpc_trex.models import Record, digest
 from hpc_trex.models.operators import Convert, FilterLanguage, FilterSimilar, Load, Python
@@ -33,15 +35,8 @@ if TYPE_CHECKING:
 
     from hpc_trex.data.operators import Context
 
-#: Gigabytes that the cache may take; 0: no cache. ``HPC_TREX_STEP_CACHE_GB`` says otherwise.
-DEFAULT_GB = 20.0
-#: An entry that was used so lately (seconds) is not removed: another job may have it open.
-IN_USE = 3600.0
 #: So often (seconds) a preparation that runs says again what it uses.
 RENEWED = 600.0
-#: A working folder so old (seconds) was left by a job that died.
-LEFT_OVER = 86_400.0
-ENTRY = "entry.json"
 #: The parts of an outcome that are kept as places of rows.
 ARRAYS = ("places", "held")
 #: What a rename onto an entry says that another job was quicker with.
@@ -85,7 +80,7 @@ class StepCache:
             found = _read(folder, json.loads(text), data)
         except (OSError, ValueError, LookupError, TypeError, EOFError):
             # Cut short, or being removed at this moment: the step is run, and what it makes takes the place.
-            _discard(folder)
+            discard(folder)
             return None
         self._held.add(folder / ENTRY)
         with contextlib.suppress(OSError):  # somebody else's, of a cache that is shared: read all the same
@@ -101,7 +96,7 @@ class StepCache:
             _write(work, outcome)
             sync_tree(work)
             if folder.exists() and not (folder / ENTRY).exists():  # whoever removed it was killed, or had it open
-                _discard(folder)
+                discard(folder)
             work.rename(folder)
             self._held.add(folder / ENTRY)
         except OSError as error:
@@ -111,27 +106,7 @@ class StepCache:
 
     def trim(self, now: float | None = None) -> int:
         """Remove the entries that were unused for longest until the rest fits; return how many."""
-        now = time.time() if now is None else now
-        entries = []
-        for folder in self.root.glob("*/*"):
-            with contextlib.suppress(OSError):  # somebody else is removing it
-                if folder.name.startswith("."):
-                    if now - folder.stat().st_mtime > LEFT_OVER:
-                        shutil.rmtree(folder, ignore_errors=True)
-                    continue
-                if not (folder / ENTRY).exists():
-                    _discard(folder)
-                    continue
-                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                entries.append(((folder / ENTRY).stat().st_mtime, size, folder))
-        total, removed = sum(size for _, size, _ in entries), 0
-        for used, size, folder in sorted(entries):
-            if total <= self.limit or now - used < IN_USE:
-                break
-            if _discard(folder):
-                total -= size
-                removed += 1
-        return removed
+        return len(trimming.trim(self.root, self.limit, now))
 
     def _folder(self, key: str) -> Path:
         return self.root / key[:2] / key
@@ -142,14 +117,8 @@ def open_cache(cache_dir: str) -> StepCache | None:
 
     Raises :class:`DataProblem` where that is no number.
     """
-    given = os.environ.get("HPC_TREX_STEP_CACHE_GB", "")
-    try:
-        gigabytes = float(given) if given else DEFAULT_GB
-    except ValueError:
-        raise DataProblem(
-            f"HPC_TREX_STEP_CACHE_GB must be a number of gigabytes, not {given!r}", hint="0 switches the cache off"
-        ) from None
-    return StepCache(Path(cache_dir) / "steps", gigabytes * 1e9) if gigabytes > 0 else None
+    limit = step_limit()
+    return StepCache(Path(cache_dir) / "steps", limit) if limit > 0 else None
 
 
 def step_key(before: str, step: Record, context: Context, *, seeded: bool, judged: bool) -> str:
@@ -193,18 +162,6 @@ def _packages(step: Record, *, judged: bool) -> tuple[str, ...]:
 def joined_key(before: str, own: str) -> str:
     """Return the key of the rows after a step that has the key ``own``."""
     return digest([before, own])
-
-
-def _discard(folder: Path) -> bool:
-    """Remove an entry; tell whether it is out of the way. Of open files NFS leaves some: its place is free all the same."""
-    aside = folder.with_name(f".{folder.name[:16]}-{secrets.token_hex(4)}")
-    try:
-        (folder / ENTRY).unlink(missing_ok=True)  # first: from here on nobody begins to read it
-        folder.rename(aside)
-    except OSError:
-        return False  # somebody else's, or another job was quicker
-    shutil.rmtree(aside, ignore_errors=True)
-    return True
 
 
 def _read(folder: Path, entry: dict[str, Any], data: Dataset) -> Outcome:

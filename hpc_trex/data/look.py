@@ -29,6 +29,21 @@ def look(folder: Path, examples: int = 3, seed: int = 0) -> dict[str, Any]:
     """
     from datasets import load_from_disk
 
+    manifest = read_set_manifest(folder)
+    try:
+        data = load_from_disk(str(folder / "rows"))
+        lengths = {name: _lengths(data, name) for name in ("prompt", "answer")}
+        shown = [dict(data[place]) for place in choose(seed, [str(place) for place in range(len(data))], examples)]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataProblem(f"{folder / 'rows'} cannot be read: {error}", hint="prepare the set again") from None
+    return {"folder": str(folder), "manifest": manifest, "lengths": lengths, "examples": shown}
+
+
+def read_set_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a prepared set.
+
+    Raises :class:`NotFound` where there is none and :class:`DataProblem` for what is no such manifest.
+    """
     try:
         manifest = json.loads((folder / NAME).read_text(encoding="utf-8"))
     except OSError:
@@ -46,13 +61,7 @@ def look(folder: Path, examples: int = 3, seed: int = 0) -> dict[str, Any]:
             f"{folder / NAME} is no manifest of a prepared set: {', '.join(wrong)} missing or of another kind",
             hint="name a folder that hpc-trex data run --out or a search's round wrote",
         )
-    try:
-        data = load_from_disk(str(folder / "rows"))
-        lengths = {name: _lengths(data, name) for name in ("prompt", "answer")}
-        shown = [dict(data[place]) for place in choose(seed, [str(place) for place in range(len(data))], examples)]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataProblem(f"{folder / 'rows'} cannot be read: {error}", hint="prepare the set again") from None
-    return {"folder": str(folder), "manifest": manifest, "lengths": lengths, "examples": shown}
+    return dict(manifest)
 
 
 def _lengths(data: Dataset, name: str) -> dict[str, float]:
