@@ -26,7 +26,10 @@ _ANSWERS = {
 
 
 def judge_cs_bench(answer: str, reference: str, _: MetricSpec, row: Mapping[str, Any]) -> Judged:
-    """Judge one answer: right or wrong. Raises :class:`UsageProblem` for a kind or a reference that no rule reads."""
+    """Judge one answer: right or wrong. Raises :class:`UsageProblem` for a kind that no rule reads.
+
+    A reference that no answer can equal makes every answer wrong, as upstream, and is flagged ``odd_reference``.
+    """
     kind = row.get(KIND)
     pattern = _ANSWERS.get(str(kind))
     if pattern is None:
@@ -34,14 +37,10 @@ def judge_cs_bench(answer: str, reference: str, _: MetricSpec, row: Mapping[str,
             f"a question of the kind {kind!r:.40} has no rule: {KIND} is one of {', '.join(_ANSWERS)}",
             hint=f'the task card needs keep = ["{KIND}"], and a where that leaves other kinds out',
         )
-    if not pattern.fullmatch(reference):
-        raise UsageProblem(
-            f"the reference answer {reference!r:.80} does not fit the kind {kind}",
-            hint="mend the rows, or prompt.answer",
-        )
     wanted = reference.upper()
+    odd = () if pattern.fullmatch(reference) else ("odd_reference",)
     match = pattern.search(answer)
     if match is None:
-        return Judged(0.0, "", wanted, ("unparsable",))
+        return Judged(0.0, "", wanted, ("unparsable", *odd))
     found = match[0].upper()
-    return Judged(1.0, found, wanted) if found == wanted else Judged(0.0, found, wanted, ("other_label",))
+    return Judged(1.0, found, wanted) if found == wanted else Judged(0.0, found, wanted, ("other_label", *odd))

@@ -54,7 +54,7 @@ def _runs(text: str) -> Iterator[str]:
 def judge_order(answer: str, reference: str, _: MetricSpec, __: Mapping[str, Any]) -> Judged:
     """Judge one answer: 1 for the very order, else 0; ``pairwise_accuracy``: how many of the six pairs stand right.
 
-    Raises :class:`UsageProblem` for a reference that is no order of A to D.
+    Raises :class:`UsageProblem` for a reference that is no order of A to D (lm-eval would call an unreadable answer right).
     """
     wanted = "".join(re.findall("[A-D]", reference.upper()))
     if sorted(wanted) != _LETTERS:

@@ -23,12 +23,14 @@ TASK = "task"
 """The column that holds the name of the question's file."""
 KEY_WORDS = "entity_recognition"
 BETWEEN = "\u3001"
+_LETTERS = re.compile(rf"[A-Z](?:[{BETWEEN},\uff0c;\uff1b\s]*[A-Z])*")
 
 
 def judge_openfindata(answer: str, reference: str, _: MetricSpec, row: Mapping[str, Any]) -> Judged:
     """Judge one answer: right or wrong; of key words ``hits`` is the part of them that occurs.
 
-    Raises :class:`UsageProblem` for a reference that is neither letters nor key words, and for a card that keeps no task.
+    A reference that no answer can equal makes every answer wrong, as upstream, and is flagged ``odd_reference``. Raises
+    :class:`UsageProblem` for a card that does not keep the task.
     """
     if TASK not in row:
         raise UsageProblem(
@@ -36,15 +38,13 @@ def judge_openfindata(answer: str, reference: str, _: MetricSpec, row: Mapping[s
         )
     if row[TASK] == KEY_WORDS:
         return _key_words(answer, reference)
-    wanted = "".join(sorted(re.findall("[A-Z]", reference)))
-    if not wanted or not re.fullmatch(rf"[A-Z{BETWEEN},\uff0c;\uff1b\s]+", reference):
-        raise UsageProblem(
-            f"the reference answer {reference!r:.80} is no letter of an option", hint="mend the rows, or prompt.answer"
-        )
-    found = _last_capital(answer) if len(wanted) == 1 else _capitals(answer)
+    letters = _LETTERS.fullmatch(reference)
+    odd = () if letters else ("odd_reference",)
+    wanted = "".join(sorted(re.findall("[A-Z]", reference))) if letters else reference
+    found = _capitals(answer) if letters and len(wanted) > 1 else _last_capital(answer)
     if not found:
-        return Judged(0.0, "", wanted, ("unparsable",))
-    return Judged(1.0, found, wanted) if found == wanted else Judged(0.0, found, wanted, ("other_label",))
+        return Judged(0.0, "", wanted, ("unparsable", *odd))
+    return Judged(1.0, found, wanted) if found == wanted else Judged(0.0, found, wanted, ("other_label", *odd))
 
 
 def _key_words(answer: str, reference: str) -> Judged:

@@ -161,12 +161,21 @@ def test_a_cs_bench_answer_is_read_as_upstream_reads_it(text, asked):
     assert judge(text, reference, spec, {"Format": kind}).score == upstream_cs_bench(text.strip(), reference, kind)
 
 
-def test_what_no_rule_of_cs_bench_can_score_is_refused():
+def test_a_kind_that_no_rule_of_cs_bench_reads_is_refused():
     spec = MetricSpec(name="cs_bench", keep=["Format"])
     with pytest.raises(UsageProblem, match="Fill-in"):
         judge("8", "8", spec, {"Format": "Fill-in-the-blank"})
-    with pytest.raises(UsageProblem, match="does not fit"):
-        judge("B", "8", spec, {"Format": "Multiple-choice"})
+    with pytest.raises(UsageProblem, match="None"):
+        judge("B", "B", spec)
+
+
+def test_a_reference_that_no_answer_equals_is_wrong_as_upstream_and_marked():
+    cs, fin = MetricSpec(name="cs_bench", keep=["Format"]), MetricSpec(name="openfindata", keep=["task"])
+    assert judge("8", "8", cs, {"Format": "Multiple-choice"})[::3] == (0.0, ("unparsable", "odd_reference"))
+    assert judge("B", "AB", cs, {"Format": "Multiple-choice"})[::3] == (0.0, ("other_label", "odd_reference"))
+    assert judge("A", "nan", fin, {"task": "business_compliance"})[::3] == (0.0, ("other_label", "odd_reference"))
+    with pytest.raises(UsageProblem, match="no order"):
+        judge("A, B, C, D", "A, B, C", MetricSpec(name="event_order"))
 
 
 # --- openfindata ---------------------------------------------------------------------------------------------------------
@@ -190,12 +199,9 @@ def test_an_openfindata_answer_is_read_as_opencompass_reads_it(text, asked):
     assert judge(text, reference, MetricSpec(name="openfindata", keep=["task"]), {"task": task}).score == wanted
 
 
-def test_a_reference_that_is_no_letter_is_refused():
-    spec = MetricSpec(name="openfindata", keep=["task"])
-    with pytest.raises(UsageProblem, match="no letter"):
-        judge("A", "nan", spec, {"task": "business_compliance"})
+def test_a_card_that_does_not_keep_the_task_is_refused():
     with pytest.raises(UsageProblem, match="task"):
-        judge("A", "A", spec, {})
+        judge("A", "A", MetricSpec(name="openfindata"))
 
 
 # --- aci-bench -----------------------------------------------------------------------------------------------------------
