@@ -204,6 +204,23 @@ def test_a_card_that_does_not_keep_the_task_is_refused():
         judge("A", "A", MetricSpec(name="openfindata"))
 
 
+# --- sst-2 ---------------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["positive", "negative"]), st.sampled_from(["positive", "negative"])), min_size=1
+    )
+)
+def test_sst2_is_glues_accuracy_however_a_class_is_written(pairs):
+    """GLUE compares class numbers: here as words, with the marks and the case that models give them."""
+    spec = MetricSpec(name="accuracy", labels=("negative", "positive"))
+    said = [f"**{word.title()}**.\n" if i % 2 else f" {word}" for i, (word, _) in enumerate(pairs)]
+    scores = [judge(text, wanted, spec).score for text, (_, wanted) in zip(said, pairs, strict=True)]
+    assert sum(scores) / len(scores) == pytest.approx(np.mean([word == wanted for word, wanted in pairs]))
+
+
 # --- aci-bench -----------------------------------------------------------------------------------------------------------
 
 NOTE = st.lists(
