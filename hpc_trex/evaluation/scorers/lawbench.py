@@ -169,8 +169,8 @@ def _f1(named: Collection[Any], wanted: Collection[Any]) -> Judged:
 
 def _articles(answer: str, reference: str, _: str) -> Judged:
     """F1 of articles of the criminal law: the first number of each piece between "、"; paragraphs are not asked for."""
-    numbers = re.fullmatch(r"法条:刑法第(\d+(?:、\d+)*)条", reference)
-    if numbers is None:
+    wanted = _between("法条:刑法第", "条")(reference).replace("条", "").split("、")
+    if not all(number.isdecimal() for number in wanted):
         raise _unreadable(reference)
     named = []
     for piece in answer.split("、"):
@@ -178,7 +178,7 @@ def _articles(answer: str, reference: str, _: str) -> Judged:
         found = re.search(r"\d+", _arabic(re.sub("第(.*?)条", r"\1", text)))
         if found is not None:
             named.append(_whole(found[0]))
-    return _f1(named, [int(number) for number in numbers[1].split("、")])
+    return _f1(named, list(map(int, wanted)))
 
 
 def _months(answer: str, reference: str, _: str) -> Judged:
@@ -215,7 +215,10 @@ def _passage(answer: str, reference: str, _: str) -> Judged:
 
 def _entities(answer: str, reference: str, _: str) -> Judged:
     """Soft F1 of entities: how much of each reference's text an answer's has. One kind stands on one line, before a colon."""
-    wanted = {name: text for name, text, *_ in (part.split(":") for part in reference.split(";") if part.strip())}
+    parts = [part.split(":") for part in reference.split(";") if part.strip()]
+    if any(len(part) == 1 for part in parts):
+        raise _unreadable(reference)
+    wanted = {part[0]: part[1] for part in parts}
     found = {}
     for kind in ENTITIES:
         for place in re.finditer(kind, answer):

@@ -40,7 +40,7 @@ def read_lawbench(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
 def left_out(task: str, answer: str) -> bool:
     """Tell whether LawBench's scorer passes over a row ("data imperfection")."""
     if task == "2-2":
-        return answer == "争议焦点类别\uff1a赔偿。"
+        return answer[7:-1] == "赔偿"  # after "争议焦点类别"
     return task in ("3-4", "3-5") and ("死刑" in answer or "无期" in answer)
 
 

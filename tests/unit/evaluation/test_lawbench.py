@@ -21,6 +21,8 @@ from hpc_trex.errors import EnvironmentProblem, UsageProblem
 from hpc_trex.evaluation.metrics import AnswerSet, aggregate, judge
 from hpc_trex.evaluation.scorers import lawbench, lawbench_options
 from hpc_trex.evaluation.scorers.edits import count_edits, edits, f_half
+from hpc_trex.ftbench.build import build_tables
+from hpc_trex.ftbench.cards import load_card
 from hpc_trex.ftbench.upstream.lawbench import case, read_lawbench
 from hpc_trex.models import MetricSpec
 
@@ -255,6 +257,7 @@ def test_an_answer_much_longer_than_the_reference_is_cut_and_an_empty_one_is_a_w
         ("2-2", "争议焦点类别\uff1a天气。", "cannot read"),
         ("3-1", "法条:刑法第一条", "cannot read"),
         ("3-4", "刑期:无期", "cannot read"),
+        ("2-6", "甲某", "cannot read"),
         ("3-7", "很多", "cannot read"),
     ],
 )
@@ -313,3 +316,22 @@ def test_a_file_that_is_not_lawbenchs_is_refused_by_name(tmp_path, text):
     (tmp_path / "1-1.json").write_text(text, encoding="utf-8")
     with pytest.raises(UsageProblem, match=r"1-1\.json"):
         list(read_lawbench([tmp_path / "1-1.json"]))
+
+
+def test_what_is_carved_out_shares_no_case_with_the_rest(tmp_path):
+    repository = tmp_path / "repo"
+    (repository / "data" / "zero_shot").mkdir(parents=True)
+    written(repository / "data" / "zero_shot", ROWS)
+    card = load_card(str(FOLDER)).card
+    sizes = {"dev": 5, "test": 8}
+    tables = {
+        name: table.model_copy(update={"rows": sizes[name]} if name in sizes else {})
+        for name, table in card.tables.items()
+    }
+    small = card.model_copy(update={"tables": tables})
+    made = {name: [json.loads(line) for line in lines] for name, lines in build_tables(small, {"repo": repository})}
+    assert sum(map(len, made.values())) == len(ROWS)
+    assert len(made["dev"]) >= 5
+    assert len(made["test"]) >= 8
+    cases = {name: {row["case"] for row in rows} for name, rows in made.items()}
+    assert sum(map(len, cases.values())) == len(set().union(*cases.values()))
