@@ -59,15 +59,17 @@ class Scores(NamedTuple):
 
 
 def judge_omes(answer: str, reference: str, spec: MetricSpec, row: Mapping[str, Any]) -> Judged:
-    """Judge the mechanism in ``answer`` against the column ``mechanism`` of ``row``. Flag ``invalid_json``.
+    """Judge the mechanism in ``answer`` against the column ``mechanism`` of ``row``.
 
-    The score is ``S_partial``, or what the option ``score`` names; all four are in ``also``. Raises :class:`UsageProblem`
-    for a row without a mechanism.
+    The score is ``S_partial``, or what the option ``score`` names; all four are in ``also``. Flags ``invalid_json`` and, of a
+    row whose mechanism is none, ``odd_reference``. Raises :class:`UsageProblem` for a card that does not keep the column.
     """
-    right = _right_steps(row.get("mechanism"))
-    steps = written(answer)
-    if steps is None:
-        flags = ("invalid_json",) if answer else ()
+    if "mechanism" not in row:
+        raise UsageProblem("the metric omes needs the column mechanism", hint="add it to metric.keep of the task card")
+    right, steps = _right_steps(row["mechanism"]), written(answer)
+    if steps is None or not right:
+        said = {"invalid_json": bool(answer) and steps is None, "odd_reference": not right}
+        flags = tuple(name for name, holds in said.items() if holds)
         return Judged(0.0, "", reference, flags, tuple((name, 0.0) for name in NAMES))
     scores = dict(zip(NAMES, compared(right, steps), strict=True))
     shown = json.dumps([step[:2] for step in steps], ensure_ascii=False)
@@ -100,12 +102,10 @@ def _steps(value: Any) -> list[Step] | None:
 
 
 def _right_steps(mechanism: Any) -> list[Step]:
+    """Return the steps of a row with their weights; none where it has no mechanism."""
     steps = _steps(mechanism)
     if not steps:
-        raise UsageProblem(
-            "the metric omes needs the column mechanism: steps with subtype and intermediate_smiles",
-            hint="add it to metric.keep of the task card, or correct its rows",
-        )
+        return []
     weights = [one.get("step_weight") for one in mechanism]
     if not all(isinstance(weight, int | float) for weight in weights) or sum(weights) <= 0:
         weights = [1 / len(steps)] * len(steps)  # of Silver and Template, which have none, or zeros

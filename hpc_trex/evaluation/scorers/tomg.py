@@ -45,7 +45,8 @@ def judge_tomg(answer: str, reference: str, spec: MetricSpec, row: Mapping[str, 
     """Judge the molecule in ``answer`` by the task in ``row``: 1 where it does what was asked, else 0.
 
     ``also``: ``valid`` (it is a molecule), and of a valid answer to an edit ``similarity`` to the molecule that was given
-    and ``weighted``, success times that. Flag ``invalid_smiles``. Raises :class:`UsageProblem` for a row without its task.
+    and ``weighted``, success times that. Flags ``invalid_smiles`` and, of a row that no answer can satisfy, ``odd_reference``.
+    Raises :class:`UsageProblem` for a row without its task.
     """
     missing = [name for name in COLUMNS if name not in row]
     if missing:
@@ -57,19 +58,28 @@ def judge_tomg(answer: str, reference: str, spec: MetricSpec, row: Mapping[str, 
         raise UsageProblem(f"the metric tomg knows no subtask {subtask!r}", hint="correct the rows of the task card")
     smiles = written(answer)
     found = molecule(smiles)
-    weighted = spec.options.get("score") == "weighted"
-    if found is None:
-        none = ("valid", "weighted") if subtask in EDITED else ("valid",)
-        flags = ("invalid_smiles",) if answer else ()
-        return Judged(0.0, smiles, reference, flags, tuple((name, 0.0) for name in none))
-    if subtask in CUSTOM:
+    edited, odd = subtask in EDITED, _is_odd(subtask, row)
+    if found is None or odd:
+        said = {"invalid_smiles": bool(answer) and found is None, "odd_reference": odd}
+        flags = tuple(name for name, holds in said.items() if holds)
+        also = [("valid", float(found is not None)), *([("weighted", 0.0)] if edited else [])]
+        return Judged(0.0, smiles, reference, flags, tuple(also))
+    if not edited:
         success = float(_has_counts(found, subtask, row["wanted"]))
         return Judged(success, smiles, reference, also=(("valid", 1.0),))
     given = str(row["molecule"])
-    success = float(_edited(found, subtask, _given(given), row))
+    success = float(_edited(found, subtask, molecule(given), row))
     near = molecules.similarity(given, smiles)
-    also = (("valid", 1.0), ("weighted", success * near), ("similarity", near))
-    return Judged(success * near if weighted else success, smiles, reference, also=also)
+    score = success * near if spec.options.get("score") == "weighted" else success
+    return Judged(score, smiles, reference, also=(("valid", 1.0), ("weighted", success * near), ("similarity", near)))
+
+
+def _is_odd(subtask: str, row: Mapping[str, Any]) -> bool:
+    """Tell whether a row asks for what no answer can do: a molecule that is none is to be edited, or a group is unknown."""
+    if subtask in CUSTOM:
+        return subtask == "FunctionalGroup" and not all(_group(name) for name in row["wanted"])
+    names = [str(row[column]) for column in _changes(subtask)]
+    return molecule(str(row["molecule"])) is None or not all(map(_group, names))
 
 
 def written(text: str) -> str:
@@ -104,15 +114,6 @@ def _product(text: str) -> str:
     return text
 
 
-def _given(smiles: str) -> Any:
-    found = molecule(smiles)
-    if found is None:
-        raise UsageProblem(
-            f"the molecule {smiles!r:.80} to be edited is none", hint="correct the rows of the task card"
-        )
-    return found
-
-
 def _has_counts(found: Any, subtask: str, wanted: Mapping[str, int]) -> bool:
     """Tell whether a molecule has the wanted counts; of bonds, 0 means any."""
     if subtask == "AtomNum":
@@ -127,18 +128,21 @@ def _edited(found: Any, subtask: str, given: Any, row: Mapping[str, Any]) -> boo
         down = any(word in str(row["Instruction"]) for word in ("lower", "decrease"))
         before, after = molecules.measured(given, subtask), molecules.measured(found, subtask)
         return before - after > _ROUNDING if down else after - before > _ROUNDING
-    changes = {"added_group": 1} if subtask != "DelComponent" else {}
-    changes |= {"removed_group": -1} if subtask != "AddComponent" else {}
-    for column, change in changes.items():
-        name = _group(str(row[column]))
-        if molecules.groups(found, name) != molecules.groups(given, name) + change:
-            return False
-    return True
+    return all(
+        molecules.groups(found, name) == molecules.groups(given, name) + change
+        for name, change in ((_group(str(row[column])), change) for column, change in _changes(subtask).items())
+    )
+
+
+def _changes(subtask: str) -> dict[str, int]:
+    """Return by how much the group in each column is to change."""
+    if subtask in molecules.PROPERTIES:
+        return {}
+    added = {"added_group": 1} if subtask != "DelComponent" else {}
+    return added | ({"removed_group": -1} if subtask != "AddComponent" else {})
 
 
 def _group(name: str) -> str:
-    """Return the group of :data:`molecules.GROUPS` that a column or a row of upstream names."""
+    """Return the group of :data:`molecules.GROUPS` that a column or a row of upstream names; empty for another one."""
     name = "benzene ring" if name in ("benzene rings", "benzene_ring") else name
-    if name not in molecules.GROUPS:
-        raise UsageProblem(f"unknown functional group {name!r}", hint="correct the rows of the task card")
-    return name
+    return name if name in molecules.GROUPS else ""

@@ -118,6 +118,11 @@ def test_steps_without_weights_count_alike(weights):
 
 
 @pytest.mark.parametrize("steps", [None, [], [{"subtype": "s"}], "CCO"])
-def test_a_row_without_a_mechanism_is_named(steps):
+def test_a_row_whose_mechanism_is_none_is_marked_and_stops_nothing(steps):
+    found = judge(said("CCO"), "x", OMES, {"mechanism": steps})
+    assert (found.score, found.flags, dict(found.also)["V"]) == (0, ("odd_reference",), 0)
+
+
+def test_a_card_that_keeps_no_mechanism_is_told_so():
     with pytest.raises(UsageProblem, match="needs the column mechanism"):
-        judge(said("CCO"), "x", OMES, {"mechanism": steps})
+        judge(said("CCO"), "x", OMES, {})

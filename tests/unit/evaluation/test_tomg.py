@@ -243,8 +243,6 @@ def test_a_card_can_ask_for_success_times_similarity():
     [
         ({"subtask": "AtomNum"}, "needs the column Instruction"),
         (row("Melt"), "no subtask 'Melt'"),
-        (row("DelComponent", molecule="CC", removed_group="soul"), "group 'soul'"),
-        (row("LogP", molecule="C1CC"), "to be edited is none"),
     ],
 )
 def test_rows_that_are_none_are_named(columns, words):
@@ -270,3 +268,17 @@ for name in ("tomg", "omes"):
     lines = done.stdout.splitlines()
     assert len(lines) == 2
     assert all("rdkit" in line and "hpc-trex[chem]" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        row("DelComponent", molecule="CC", removed_group="soul"),
+        row("LogP", molecule="C1CC"),
+        row("FunctionalGroup", wanted={"soul": 0}),
+    ],
+)
+def test_a_row_that_no_answer_can_satisfy_is_marked_and_stops_nothing(columns):
+    found = judge("CC", "x", TOMG, columns)
+    assert (found.score, found.flags, dict(found.also)["valid"]) == (0, ("odd_reference",), 1)
+    assert judge("C1", "x", TOMG, columns).flags == ("invalid_smiles", "odd_reference")
