@@ -57,13 +57,18 @@ def edits(source: str, target: str) -> Counter[Edit]:
     if target in (source, "没有错误"):  # "no mistake"
         return pooled
     seen: list[list[Step]] = []
-    most = 1 if abs(len(source) - len(target)) > LENGTHS_APART else MOST
-    for steps in islice(_alignments(_cheapest(source, target), len(source), len(target)), most):
-        found = [edit for one in merge_swaps(_merged(steps), source, target) for edit in _trimmed(one, source, target)]
+    for found in readings(source, target):
         if found not in seen:
             seen.append(found)
             pooled.update((one.a, one.b, target[one.c : one.d]) for one in found)
     return pooled
+
+
+def readings(source: str, target: str) -> Iterator[list[Step]]:
+    """Yield the edits of each cheapest alignment: each list alone makes ``target`` of ``source``."""
+    most = 1 if abs(len(source) - len(target)) > LENGTHS_APART else MOST
+    for steps in islice(_alignments(_cheapest(source, target), len(source), len(target)), most):
+        yield [edit for one in merge_swaps(_merged(steps), source, target) for edit in _trimmed(one, source, target)]
 
 
 def count_edits(found: Counter[Edit], wanted: Counter[Edit]) -> tuple[int, int, int]:
