@@ -36,10 +36,15 @@ def read_openfindata(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
         letters = "ABCDE"[: OPTIONS[task]]
         for number, row in enumerate(_entries(path), start=1):
             needed = ("question", "answer", *letters)
-            missing = [name for name in needed if not isinstance(row, dict) or not str(row.get(name) or "").strip()]
+            missing = [name for name in needed if not isinstance(row, dict) or not _told(row.get(name))]
             if missing:
                 raise _wrong(f"{path} (entry {number})", f"no {', '.join(missing)}")
             yield {**row, "task": task, "letters": letters}
+
+
+def _told(value: Any) -> bool:
+    """Tell whether there is something: an option may be the number 0."""
+    return value is not None and bool(str(value).strip())
 
 
 def _entries(path: Path) -> list[Any]:

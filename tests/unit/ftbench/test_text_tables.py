@@ -168,7 +168,7 @@ def questions() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     rows = sample_rows("cs-bench")
     first = rows["test"][0]
     turned = first | {"ID": 1, "A": first["D"], "D": first["A"], "Question": f" {first['Question'].upper()}"}
-    other = first | {"ID": 2, "A": "9"}
+    other = first | {"ID": 2, "A": 0, "B": None}  # upstream writes whatever is there
     blank = {"Split": "Test", "Format": "Fill-in-the-blank", "Question": "2^10 is ( ).", "Answer": "1024"}
     return [*rows["dev"], turned | {"Split": "Valid"}, blank | {"Split": "Valid"}], [
         *rows["test"],
@@ -214,6 +214,12 @@ def test_openfindata_tells_the_kind_by_the_files_name(tmp_path):
     wanted = next(row for row in rows if row["task"] == "intent_understanding")
     found = next(row for row in tables["test"] if row["task"] == "intent_understanding")
     assert found | {"question": ""} == wanted | {"question": ""}
+
+
+def test_an_option_may_be_the_number_0(tmp_path):
+    row = {"question": "?", "A": 0, "B": 1, "C": 2.5, "answer": "A"}
+    (tmp_path / "financial_facts.json").write_text(json.dumps([row]))
+    assert list(READERS["openfindata"]([tmp_path / "financial_facts.json"]))[0]["A"] == 0
 
 
 @pytest.mark.parametrize(
