@@ -219,7 +219,7 @@ def test_openfindata_tells_the_kind_by_the_files_name(tmp_path):
 def test_an_option_may_be_the_number_0(tmp_path):
     row = {"question": "?", "A": 0, "B": 1, "C": 2.5, "answer": "A"}
     (tmp_path / "financial_facts.json").write_text(json.dumps([row]))
-    assert list(READERS["openfindata"]([tmp_path / "financial_facts.json"]))[0]["A"] == 0
+    assert next(READERS["openfindata"]([tmp_path / "financial_facts.json"]))["A"] == 0
 
 
 @pytest.mark.parametrize(
