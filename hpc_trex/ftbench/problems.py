@@ -76,7 +76,9 @@ def _keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
     for part in location:
         inner = _inside(inner, str(part))
     found = _alternatives(inner)
-    return [name for record in found if _is_record(record) for name in record.model_fields]
+    return [
+        field.alias or name for record in found if _is_record(record) for name, field in record.model_fields.items()
+    ]
 
 
 def _inside(annotation: Any, part: str) -> Any:

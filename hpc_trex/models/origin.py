@@ -71,7 +71,8 @@ class Download(Record):
     """``file``: its SHA-256; where it is not known, the first fetch records it and every later one compares."""
     paths: tuple[str, ...] = ()
     """Which files of the repository, or of the archive, are taken (globs); all where there is none."""
-    licence: str = "unknown"
+    licence: str = ""
+    """Where it is another one than the card's."""
     consent: str = ""
     """What a user agrees to with ``--accept``, in one sentence."""
     gated: str = ""

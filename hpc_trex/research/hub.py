@@ -79,6 +79,7 @@ def own_data_sets(card: TaskCard) -> frozenset[str]:
     own = [source.hub for source in (card.dev, card.test, *card.sources.values()) if source.hub]
     # A repository elsewhere is found on the hub under its own name, too.
     own += [one.id or one.url.removesuffix(".git").rpartition("/")[2] for one in card.downloads.values()]
+    own += [card.name] if card.downloads else []
     return frozenset(own)
 
 

@@ -93,7 +93,7 @@ def planned(card: TaskCard) -> Iterator[str]:
         revision = f" at {one.revision[:12]}" if one.revision else ""
         pin = " (its SHA-256 is recorded at the first fetch)" if one.kind == "file" and not one.sha256 else ""
         gated = f"; gated: {one.gated}" if one.gated else ""
-        yield f"{one.kind} {one.url or one.id}{revision}{pin}, licence {one.licence}{gated}"
+        yield f"{one.kind} {one.url or one.id}{revision}{pin}, licence {one.licence or card.licence}{gated}"
 
 
 def _require_consent(card: TaskCard, accept: bool) -> None:
@@ -137,7 +137,7 @@ def _fetch(loaded: LoadedCard, paths: BuiltPaths, say: Say, notes: list[str]) ->
         build=paths.build,
         licence=card.licence,
         training_allowed=card.training_allowed,
-        downloads={name: _record(card.downloads[name], one) for name, one in brought.items()},
+        downloads={name: _record(card, card.downloads[name], one) for name, one in brought.items()},
         tables=tables,
         fetched_at=datetime.now(UTC).isoformat(timespec="seconds"),
         fetched_by=user_name(),
@@ -217,7 +217,7 @@ def _known_sha256(card: TaskCard, one: Download, root: Path) -> tuple[str, str]:
     return "", ""
 
 
-def _record(one: Download, brought: _Brought) -> BuiltDownload:
+def _record(card: TaskCard, one: Download, brought: _Brought) -> BuiltDownload:
     files = [path for path in sorted(brought.folder.rglob("*")) if path.is_file()]
     wanted = [path for path in files if not one.paths or _is_wanted(one, path.relative_to(brought.folder).as_posix())]
     return BuiltDownload(
@@ -225,7 +225,7 @@ def _record(one: Download, brought: _Brought) -> BuiltDownload:
         origin=one.url or one.id,
         revision=brought.revision,
         sha256=brought.sha256,
-        licence=one.licence,
+        licence=one.licence or card.licence,
         accepted=one.consent,
         files=tuple(_file(path, brought.folder) for path in wanted),
     )

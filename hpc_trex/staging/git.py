@@ -153,7 +153,7 @@ class _Git:
             )
         if "403" in said or "401" in said:
             return CredentialsMissing(
-                f"{self._source.words}: access refused: {first}", hint="git's own credential helper"
+                f"{self._source.words}: access refused: {first}", hint="give git access (its credential helper), or set up a mirror"
             )
         if any(words in said for words in _REFUSED):
             return NotFound(

@@ -40,6 +40,8 @@ def task_parts(view: TreeView) -> list[Part]:
     if card.capabilities:
         lines.append(f"Capabilities: {one_line(', '.join(card.capabilities), 300)}")
     lines += [f"Known score: {one_line(ref.name, 80)} {ref.score:g}" for ref in card.references[:10]]
+    if not card.training_allowed:
+        lines.append("The licence of the task's own data forbids to train on them, and on copies of them.")
     lines.append("Training sources:")
     lines += [_source_line(name, source, view.source_rows.get(name)) for name, source in card.sources.items()]
     told = {"title": card.title, "description": card.description}

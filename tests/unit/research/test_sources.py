@@ -315,3 +315,13 @@ def test_each_service_can_be_reached_at_another_address(web: Make, service: Serv
 def test_an_unknown_source_is_refused_with_the_nearest_name(web: Make):
     with pytest.raises(NotFound, match="did you mean arxiv"):
         make_tools(web(), ["arxive"])
+
+
+def test_what_a_tasks_tables_are_built_of_never_comes_back_either():
+    pins = {"git": {"kind": "git", "url": "https://example.org/lab/Ticket-Set.git", "revision": "0" * 40},
+            "hub": {"kind": "hub", "id": "acme/rows", "revision": "0" * 40}}  # fmt: skip
+    tables = {"dev": {"from": "git"}, "test": {"from": "hub"}}
+    task = TaskCard.model_validate(
+        {"name": "tickets", "downloads": pins, "tables": tables, "dev": {"table": "dev"}, "test": {"table": "test"}}
+    )
+    assert own_data_sets(task) == {"Ticket-Set", "acme/rows", "tickets"}, "copies bear one of these names"

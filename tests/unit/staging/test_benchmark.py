@@ -30,6 +30,7 @@ def test_a_task_is_fetched_once_whole_and_its_test_lies_apart(upstream: Upstream
     assert planned["tasks"][0]["state"] == "would fetch"
     assert any(UPSTREAM in note for note in planned["tasks"][0]["notes"])
     assert not stage.exists(), "a dry run makes nothing"
+    assert f"ftbench fetch {card}" in trex("stage", "--task", card).stdout
     assert trex("launch", "--task", card, "-n", code=3).stderr.count("ftbench fetch visits") == 1
 
     told = json.loads(trex("ftbench", "fetch", card, "--json").stdout)["tasks"][0]

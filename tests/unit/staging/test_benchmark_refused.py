@@ -98,6 +98,7 @@ def test_every_refusal_is_one_line_with_its_code_and_leaves_nothing_in_place(
         ({"downloads.more": more.replace("set/*.jsonl", "set/*.csv")}, 2, "no member is 'set/*.csv'"),
         ({"prompt": 'prompt = { prompt = "{{ dialog }}", answer = "{{ note }}" }'}, 2, "'dialog' is undefined"),
         ({"tables.dev": 'tables.dev = { of = "train", rows = 30 }'}, 2, "30 rows cannot be taken out of train"),
+        ({"tables.more": 'tables.more = { form = "more" }'}, 2, "unknown key (did you mean 'from'?"),
     ]  # fmt: skip
     for changed, code, said in cases:
         done = trex("ftbench", "fetch", upstream.card(**changed), code=code)
