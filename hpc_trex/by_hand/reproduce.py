@@ -58,7 +58,11 @@ def reproduce(what: Recorded, out: Path, tell: Tell) -> Reproduced:
     assert what.node.plan is not None
     base = hand.base()
     data = str(out / "data")
-    hand.succeeded(JobKind.PREPARE, "prepare", base=base, data=what.node.plan.data, data_dir=data)
+    owner = what.node.id if what.node.data_from is None else what.node.data_from
+    # What a language model said of rows is part of the recipe's sources: nobody is asked again.
+    answers = tuple(str(path) for path in sorted(what.paths.answers(owner).glob("*.json")))
+    recipe = what.node.plan.data
+    hand.succeeded(JobKind.PREPARE, "prepare", base=base, data=recipe, data_dir=data, answers=answers)
     result = hand.job(
         JobKind.TRAIN, "train",
         base=base, train=what.trial.effective, mixture=what.plan.mixture, data_dir=data, eval_rows=str(hand.paths.dev),

@@ -180,6 +180,11 @@ def require_success(result: JobResult) -> JobResult:
     if result.failure is FailureClass.PREEMPTED:
         raise KeyboardInterrupt
     assert result.failure is not None
+    if result.failure is FailureClass.ASKS:
+        raise UsageProblem(
+            result.message,
+            hint="hpc-trex data run RECIPE --llm-model NAME --out DIR prepares such a set; then: data = DIR",
+        )
     raise JobFailure(f"{result.failure.value}: {result.message}", failure=result.failure)
 
 

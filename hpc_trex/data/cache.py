@@ -152,7 +152,7 @@ def _packages(step: Record, *, judged: bool) -> tuple[str, ...]:
     match step:
         case FilterLanguage():
             return ("py3langid",)
-        case FilterSimilar():
+        case FilterSimilar():  # by words
             return ("scikit-learn",)
         case Convert():
             return ("jinja2",)

@@ -214,8 +214,11 @@ def work(spec: JobSpec, rank: int) -> int:
         hand_over(job.paths, Outcome(result=result, interrupted=True))
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - whatever it is, it becomes the result
-        traceback.print_exc()
         failure, message = classify(error)
+        if failure is FailureClass.ASKS:
+            say(f"{message}: its answers are awaited")
+        else:
+            traceback.print_exc()
         result = JobResult(token=spec.token, state="failed", failure=failure, message=message[:4000])
         hand_over(job.paths, Outcome(result=result))
         return 1

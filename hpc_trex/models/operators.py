@@ -163,13 +163,16 @@ class Convert(Record):
 
 
 class FilterSimilar(Record):
-    """Keep the rows whose prompts are most like those of a trusted source (cosine of hashed word n-grams)."""
+    """Keep rows whose prompts are like those of a trusted source: cosine of hashed word n-grams, or of embeddings (mean
+    hidden state of the base model, the mean of both sets taken out: 0 is neither like nor unlike).
+    """
 
     op: Literal["filter_similar"] = "filter_similar"
     reference: str
     """The source whose prompts define what on-task means."""
     min_similarity: float = Field(default=0.5, ge=0, le=1)
     """Cosine with the mean vector of the reference below which a row is dropped."""
+    by: Literal["words", "embedding"] = "words"
 
 
 class FilterConflicts(Record):
@@ -193,8 +196,7 @@ class FilterLoss(Record):
 
 
 class FilterPerplexity(Record):
-    """Keep texts whose perplexity under the base model (e to the mean loss a token) is within bounds; at least one is given.
-
+    """Keep texts whose perplexity under the base model (e to the mean loss a token) is within bounds; one must be given.
     Of the answer given its prompt, or of a text by itself. High: broken or foreign text. Very low: boilerplate.
     """
 
@@ -330,6 +332,7 @@ Step = Annotated[
 #: the identity of an older recipe stays what it was.
 LATER: dict[str, dict[str, object]] = {
     "dedup": {"method": "exact", "threshold": None, "ngram": None},
+    "filter_similar": {"by": "words"},
     "mix": {"temperature": None, "caps": None},
     "sample": {"method": "random", "by": None, "equal": False},
 }

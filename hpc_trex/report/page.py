@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hpc_trex.models import FATES, AttemptView, BestView, JobKind, NodeView, Score, TrialView
+from hpc_trex.models import FATES, AttemptView, BestView, FailureClass, JobKind, NodeView, Score, TrialView
 from hpc_trex.report.agents import spent_words
 from hpc_trex.report.charts import axis, best_so_far, staircase
 from hpc_trex.report.difference import describe_recipe, telling
@@ -223,7 +223,7 @@ def failures(source: ReportSource) -> list[dict[str, Any]]:
     """Return the failed jobs by class, the most frequent first, with what the search does about each class."""
     groups: dict[Any, list[AttemptView]] = {}
     for attempt in source.attempts:
-        if attempt.failure is not None:
+        if attempt.failure not in (None, FailureClass.ASKS):  # questions are no failure
             groups.setdefault(attempt.failure, []).append(attempt)
     table = []
     for failure, attempts in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0].value)):

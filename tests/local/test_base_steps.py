@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +13,10 @@ import pytest
 from hpc_trex.data.embed import close_to_earlier, embeddings
 from hpc_trex.data.operators.base import Context, from_rows
 from hpc_trex.data.operators.copies import dedup
-from hpc_trex.data.operators.judged import filter_perplexity
+from hpc_trex.data.operators.judged import filter_perplexity, filter_similar
 from hpc_trex.ftbench.rows import Row
 from hpc_trex.models import ModelRef
-from hpc_trex.models.operators import Dedup, FilterPerplexity
+from hpc_trex.models.operators import Dedup, FilterPerplexity, FilterSimilar
 
 pytestmark = pytest.mark.local
 
@@ -113,3 +115,14 @@ def test_blocks_give_what_comparing_one_row_after_the_other_gives(block: int, mo
         (gone if near else kept).append(place)
     assert close_to_earlier(vectors, 0.8, lambda _: None) == gone
     assert 20 < len(gone) < 110
+
+
+def test_rows_like_a_trusted_source_stay_by_their_embeddings(context: Context, tmp_path: Path) -> None:
+    like = [Row(f"a:{n}", f"max of the numbers is {WORDS[n % 9]}", "x", "a") for n in range(20)]
+    unlike = [Row(f"b:{n}", f"then answer which two and {WORDS[n % 9]}", "x", "b") for n in range(20)]
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps(row._asdict()) + "\n" for row in like[:10]))
+    step = FilterSimilar(reference="a", min_similarity=0.0, by="embedding")
+    outcome = filter_similar(step, from_rows([*like, *unlike]), context._replace(sources={"a": file}))
+    assert outcome.data["row_id"] == [row.row_id for row in like]
+    assert outcome.drops[0].reason == "less than 0.0 like a (embeddings)"

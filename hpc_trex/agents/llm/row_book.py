@@ -36,9 +36,10 @@ from hpc_trex.models.asking import (
 )
 from hpc_trex.models.base import Record, digest
 
-#: Rows of one question at most, and characters of them together. A quarter of the context is left to prompt and answer.
+#: Rows of one question at most, and characters of them together by what a question and an answer may hold. Dense text has
+#: two characters a token; the rest is room for the prompt and for JSON.
 MOST_ROWS = 10
-CHARS_PER_CONTEXT_TOKEN = 1.5
+CHARS_A_TOKEN = 1.5
 
 Words = Annotated[str, Field(max_length=LONGEST_ANSWER), AfterValidator(lambda text: CONTROL.sub("", text).strip())]
 
@@ -134,11 +135,10 @@ class RowBook:
         return sum(len(batch.open) for batch in self.batches)
 
     def _batches(self) -> list[Batch]:
-        room = max(1000, int(self._settings.context_tokens * CHARS_PER_CONTEXT_TOKEN))
         groups: list[list[RowQuestion]] = []
         chars = 0
         for one in self._questions.values():
-            length = len(one.prompt) + len(one.answer)
+            length, room = len(one.prompt) + len(one.answer), self._room(one)
             last = groups[-1] if groups else []
             if not last or last[-1].step != one.step or len(last) >= MOST_ROWS or chars + length > room:
                 groups.append([])
@@ -152,6 +152,14 @@ class RowBook:
                 name = f"rows-{digest([one.key for one in group])[:20]}"
                 made.append(Batch(name, tuple(group), unknown))
         return made
+
+    def _room(self, question: RowQuestion) -> float:
+        """Return the characters of rows that one question may hold: what is written anew must fit into the answer too."""
+        step = question.step
+        tokens = float(self._settings.context_tokens)
+        if isinstance(step, Generate | Rewrite):
+            tokens = min(tokens, self._settings.max_tokens / (step.each if isinstance(step, Generate) else 1))
+        return tokens * CHARS_A_TOKEN
 
     def messages(self, batch: Batch) -> list[dict[str, str]]:
         """Return the question about a batch."""

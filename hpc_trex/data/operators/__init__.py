@@ -56,6 +56,8 @@ def judged(step: Record) -> bool:
             return True
         case parameters.Order(by="loss") | parameters.Sample(method="hardest") | parameters.Dedup(method="semantic"):
             return True
+        case parameters.FilterSimilar(by="embedding"):
+            return True
     return False
 
 

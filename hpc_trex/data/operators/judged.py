@@ -6,7 +6,17 @@ import math
 from typing import TYPE_CHECKING
 
 from hpc_trex.data.errors import DataProblem
-from hpc_trex.data.operators.base import Context, Outcome, columns, dropped, kept, picked, source_rows
+from hpc_trex.data.operators.base import (
+    Context,
+    Outcome,
+    columns,
+    dropped,
+    from_rows,
+    kept,
+    picked,
+    source_rows,
+)
+from hpc_trex.ftbench.rows import Row
 from hpc_trex.models.operators import FilterLoss, FilterPerplexity, FilterSimilar
 
 if TYPE_CHECKING:
@@ -14,12 +24,15 @@ if TYPE_CHECKING:
 
 
 def filter_similar(step: FilterSimilar, data: Dataset, context: Context) -> Outcome:
-    """Keep prompts near the mean of the reference's prompts: cosine of hashed counts of words and word pairs."""
+    """Keep prompts near the mean of the reference's prompts: cosine of hashed counts of words and word pairs, or of embeddings."""
+    rows = list(source_rows(context, step.reference))
+    if not rows:
+        raise DataProblem(f"filter_similar: the reference {step.reference} has no rows", hint="name another source")
+    if step.by == "embedding":
+        return _by_embedding(step, rows, data, context)
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    trusted = [row.prompt for row in source_rows(context, step.reference)]
-    if not trusted:
-        raise DataProblem(f"filter_similar: the reference {step.reference} has no rows", hint="name another source")
+    trusted = [row.prompt for row in rows]
     # Signs of both kinds would let two words that share a bucket cancel; counts only add up.
     words = r"\w+|[^\w\s]"
     vectors = HashingVectorizer(ngram_range=(1, 2), token_pattern=words, alternate_sign=False)
@@ -31,6 +44,19 @@ def filter_similar(step: FilterSimilar, data: Dataset, context: Context) -> Outc
     cosines = (cosine for batch in batches for cosine in vectors.transform(batch) @ (mean / length))
     keep = (bool(cosine >= step.min_similarity) for cosine in cosines)
     return kept(data, keep, f"less than {step.min_similarity} like {step.reference}")
+
+
+def _by_embedding(step: FilterSimilar, trusted: list[Row], data: Dataset, context: Context) -> Outcome:
+    import numpy as np
+    from datasets import concatenate_datasets
+
+    from hpc_trex.data.embed import embeddings
+
+    vectors = embeddings(concatenate_datasets([from_rows(trusted), data]), context, ("prompt",))
+    mean = vectors[: len(trusted)].mean(axis=0)
+    cosines = vectors[len(trusted) :] @ (mean / max(float(np.linalg.norm(mean)), 1e-12))
+    keep = (bool(cosine >= step.min_similarity) for cosine in cosines)
+    return kept(data, keep, f"less than {step.min_similarity} like {step.reference} (embeddings)")
 
 
 def filter_loss(step: FilterLoss, data: Dataset, context: Context) -> Outcome:

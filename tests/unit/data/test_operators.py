@@ -178,6 +178,7 @@ def test_an_older_recipe_keeps_its_identity() -> None:
         {"op": "dedup"},
         {"op": "mix", "weights": {"a": 2.0}},
         {"op": "sample", "n": 5},
+        {"op": "filter_similar", "reference": "a"},
     )
     recipe = DataRecipe.model_validate({"steps": steps})
     plain = recipe.identity()["steps"]
@@ -186,7 +187,8 @@ def test_an_older_recipe_keeps_its_identity() -> None:
         {"op": "dedup", "columns": ["prompt", "answer"]},
         {"op": "mix", "weights": {"a": 1.0}, "total": None, "repeat": False},
         {"op": "sample", "n": 5, "fraction": None},
+        {"op": "filter_similar", "reference": "a", "min_similarity": 0.5},
     ]
     changed = DataRecipe.model_validate({"steps": (*steps[:3], {"op": "sample", "n": 5, "method": "hardest"})})
     assert len({trial_identity(one, TrialPlan(), base="b", task="t") for one in (recipe, changed)}) == 2
-    assert set(LATER) == {"dedup", "mix", "sample"}
+    assert set(LATER) == {"dedup", "filter_similar", "mix", "sample"}
