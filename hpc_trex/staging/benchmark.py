@@ -7,6 +7,7 @@ then: it holds the test rows in plain sight.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ def fetch_task(
         return Fetched(card.name, "already", loaded.origin.parent, None, ("its rows are made or read here",))
     there = find_built(card, [root])
     if there is not None:
+        if not dry_run:
+            _sweep(BuiltPaths(root, card.name, there.item.build))
         return Fetched(card.name, "already", there.folder, there)
     _require_consent(card, accept)
     paths = BuiltPaths(root, card.name, build_key(card))
@@ -130,7 +133,7 @@ def _fetch(loaded: LoadedCard, paths: BuiltPaths, say: Say, notes: list[str]) ->
         brought[name] = _bring(card, name, one, paths, remotes.get(name), notes)
     say(f"building {card.name}: {', '.join(card.tables)}")
     new = paths.partial / "new"
-    shutil.rmtree(new, ignore_errors=True)
+    _remove(new)
     tables = _write_tables(card, {name: one.folder for name, one in brought.items()}, new)
     item = BuiltTask(
         task=card.name,
@@ -274,12 +277,23 @@ def _publish(item: BuiltTask, paths: BuiltPaths, new: Path) -> Built:
     sealed.chmod(0o700 | bits & 0o050)
     for file in sealed.iterdir():
         file.chmod(0o400 | bits & 0o040)
-    new.chmod(0o700)  # a folder that cannot be written cannot be moved to another one
+    new.chmod(0o700 | bits & 0o055)  # a folder that its owner cannot write cannot be moved to another one
     reach("ftbench/before", paths.folder)
     new.rename(paths.folder)
     reach("ftbench/after", paths.folder)
-    paths.folder.chmod(0o555 & bits)
     sync_folder(paths.parent)
-    writable(paths.partial)
-    shutil.rmtree(paths.partial)
+    _remove(paths.partial)
     return Built(item, paths.folder)
+
+
+def _sweep(paths: BuiltPaths) -> None:
+    """Remove what a run left that was killed after its tables had appeared: the test stands in it."""
+    if paths.partial.is_dir() and os.access(paths.parent, os.W_OK):
+        with claimed(paths):
+            _remove(paths.partial)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir():
+        writable(folder)
+        shutil.rmtree(folder)

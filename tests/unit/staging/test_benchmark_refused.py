@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from hpc_trex import faults
 from hpc_trex.ftbench.built import at_hand, find_built
 from hpc_trex.ftbench.cards import load_card
 from hpc_trex.staging.benchmark import fetch_task
+from hpc_trex.staging.benchmark_check import damage
 from tests.unit.staging.hub import FIRST, Repository
 from tests.unit.staging.upstream import UPSTREAM, Upstream, nothing_in_place
 
@@ -199,7 +201,7 @@ def test_a_shared_cache_is_for_its_group_and_others_are_told_whose_it_is(upstrea
         shutil.rmtree(shared)
 
 
-def test_whoever_is_not_root_fetches_too(upstream: Upstream, monkeypatch: pytest.MonkeyPatch):
+def test_whoever_is_not_root_fetches_too_and_is_killed_on_the_way(upstream: Upstream, monkeypatch: pytest.MonkeyPatch):
     """A folder that its owner may not write cannot be moved to another one, which root never sees."""
     home = Path(tempfile.mkdtemp(prefix="trex-home-", dir="/tmp"))
     try:
@@ -220,9 +222,22 @@ def test_whoever_is_not_root_fetches_too(upstream: Upstream, monkeypatch: pytest
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(home / "no-token"))
         monkeypatch.setenv("HPC_TREX_STAGE", str(home / "stage"))
         monkeypatch.setenv("HPC_TREX_CACHE", str(home / "cache"))
-        said = as_user(12345, 12345, lambda: fetch_task(loaded, home / "stage", say=lambda _: None).state)
-        assert said == "fetched"
+        ledger = home / "deaths"
+
+        def fetched() -> str:
+            faults.arm(str(ledger))
+            return fetch_task(loaded, home / "stage", say=lambda _: None).state
+
+        states = [""]
+        while not states[-1]:
+            states.append(as_user(12345, 12345, fetched))
+            found = find_built(loaded.card, [home / "stage"])
+            assert found is None or damage(found) == [], "whole, or not there"
+        deaths = ledger.read_text().splitlines()
+        assert len(states) == len(deaths) + 2 > 6, "one death at each boundary, and the run that got to the end"
+        assert deaths[-1].startswith("ftbench/after")
+        assert states[-1] == "already"
         (folder,) = home.glob("stage/ftbench/visits/*")
-        assert (stat.S_IMODE(folder.stat().st_mode), folder.stat().st_uid) == (0o500, 12345)
+        assert (stat.S_IMODE(folder.stat().st_mode), folder.stat().st_uid) == (0o700, 12345)
     finally:
         shutil.rmtree(home)
