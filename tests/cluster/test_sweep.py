@@ -18,7 +18,7 @@ from hpc_trex.sweep.folder import arrays, find_sweep, read_config, runs
 from hpc_trex.sweep.run import go_on
 from tests.cluster.test_exactly_once import die_until_done, kinds
 from tests.noop.sweeps import noop_sweep, profiles
-from tests.program import assert_whole, trex, wait_until
+from tests.program import assert_whole, start, trex, wait_until
 
 pytestmark = pytest.mark.cluster
 PATIENCE = 240.0
@@ -28,11 +28,21 @@ def launch(folder: Path, given: dict[str, str], *more: object) -> SweepPaths:
     """Launch a sweep of small searches as a user does."""
     file = folder / "sweep.toml"
     file.write_text("[noise]\nfloor_repeats = 0\nfinal_candidates = 1\nfinal_seeds = 1\n")
-    options = [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+    options = words_of(given)
     trex(
         "sweep", "launch", "-y", "--file", file, "--max-nodes=1", "--trials=1", "--researchers=random", *options, *more
     )
     return find_sweep()
+
+
+def words_of(given: dict[str, str]) -> list[str]:
+    return [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+
+
+def scores(name: str) -> list[tuple[object, ...]]:
+    """The rows of a sweep's table without what its jobs held."""
+    rows = json.loads(trex("sweep", "table", name, "--json").stdout)["rows"]
+    return [tuple(row[key] for key in ("task", "done", "baseline_dev", "dev", "baseline_test", "test")) for row in rows]
 
 
 def states() -> dict[str, int]:
@@ -84,14 +94,23 @@ def test_a_sweep_is_one_array_cut_under_the_cap(testcluster, tmp_path, home):
 
 
 def test_resume_submits_only_what_is_not_done_and_goes_on_where_it_was_cut_off(testcluster, tmp_path, home):
-    """One element is warned by Slurm, one killed, one cancelled by its user; one is left in peace."""
+    """The small suite: one element, with its controller, is warned by Slurm, one killed, one cancelled by its user, one is
+    left in peace; the command that waits for them is killed too. Table rows are those of a run that nobody disturbed.
+    """  # fmt: skip
     starts, gate = tmp_path / "starts", tmp_path / "gate"
-    paths = launch(tmp_path, profiles(tmp_path, starts=starts, until=gate), "--seeds=0-3")
+    small = ("--researchers=random", "--max-nodes=1", "--trials=1")
+    options = words_of(profiles(tmp_path, starts=starts, until=gate))
+    tasks = "mini-learn,mini-forms,mini-decide,mini-sets"
+    command = ("ftbench", "mini", "-y", "--name=suite", "--tasks", tasks, *small, *options)
+    waiting = start(*command, log=tmp_path / "waiting.log")
     claim = "search/nodes/0001/trials/1/attempts/1/started.json"
+    paths = SweepPaths(home / "sweeps" / "suite")
     for number in range(4):
         wait_until(
             (paths.element(number).root / claim).exists, seconds=PATIENCE, what=f"a training of element {number}"
         )
+    waiting.kill()
+    waiting.wait()
     job = str(arrays(paths)[0].job_id)
     assert states() == {"running": 4}
     subprocess.run(["scancel", "--batch", "--signal=USR1", f"{job}_0"], check=True)
@@ -111,6 +130,10 @@ def test_resume_submits_only_what_is_not_done_and_goes_on_where_it_was_cut_off(t
     saved = json.loads((paths.element(0).root / claim).with_name("result.json").read_text())
     assert saved["failure"] == "PREEMPTED", "the warning did not reach the training"
     assert set(trainings(starts).values()) == {1}
+    (tmp_path / "quiet").mkdir()
+    here = words_of(profiles(tmp_path / "quiet", scheduler="local"))
+    trex("ftbench", "mini", "--name=quiet", "--tasks=mini-learn,mini-forms", *small, *here)
+    assert scores("suite")[:2] == scores("quiet")
     queue = subprocess.run(["squeue", "--me", "-h", "-o", "%j"], capture_output=True, text=True, check=True).stdout
     assert read_config(paths).uid not in queue
 
@@ -141,7 +164,7 @@ def test_a_refused_sweep_leaves_nothing_in_the_queue_and_says_what_to_correct(te
     given = profiles(tmp_path)
     outer = Path(given["profile"])
     outer.write_text('partition = "no-such"\n' + outer.read_text())
-    options = [f"--{key.replace('_', '-')}={value}" for key, value in given.items()]
+    options = words_of(given)
     refused = trex("sweep", "launch", "-y", "--seeds=0-1", *options, code=5)
     assert "partition" in refused.stderr
     assert not (home / "sweeps").exists()

@@ -12,10 +12,10 @@ from hpc_trex.errors import UsageProblem
 from hpc_trex.ftbench.generators import FAMILIES as CORPUS
 from hpc_trex.ftbench.generators import pools
 from hpc_trex.ftbench.generators.family import Family, Pair
-from hpc_trex.ftbench.mini import analysis, claims, decide, icl, program, style, translate
+from hpc_trex.ftbench.mini import analysis, decide, icl, program, sets, style, translate
 
 WORLDS: dict[str, Family] = {
-    module.FAMILY.name: module.FAMILY for module in (icl, translate, program, analysis, style, claims, decide)
+    module.FAMILY.name: module.FAMILY for module in (icl, translate, program, analysis, style, sets, decide)
 }
 #: The ten tasks of the suite, one for each broad capability, in the order of ``hpc_trex.models.task.CAPABILITIES``.
 SUITE = (
@@ -27,7 +27,7 @@ SUITE = (
     "mini-program",
     "mini-table",
     "mini-forms",
-    "mini-claims",
+    "mini-sets",
     "mini-decide",
 )
 #: By name, all families that a task card may name.

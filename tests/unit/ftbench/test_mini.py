@@ -123,9 +123,12 @@ def _table(prompt: str) -> str:
     column, _, key = question
     if column == "rows":
         return str(len([1 for row in rows if key in row]))
-    counts = [int(count) for _, count in rows]
-    place = {"most": counts.index(max(counts)), "least": counts.index(min(counts)), "first": 0, "last": 3}[key]
-    return rows[place][column == "count"]
+    cities, counts = zip(*rows, strict=True)
+    often = {city: cities.count(city) for city in cities}
+    if (column, key) == ("city", "most"):
+        (city,) = [city for city, times in often.items() if times == max(often.values())]
+        return str(city)
+    return str({"most": max(counts), "least": min(counts), "first": cities[0], "last": counts[-1]}[key])
 
 
 def _forms(prompt: str) -> str:
@@ -142,13 +145,12 @@ def _forms(prompt: str) -> str:
     }[form]
 
 
-def _claims(prompt: str) -> str:
-    _, question, text = prompt.split(": ", 2)
+def _sets(prompt: str) -> str:
+    one, joint, other, digits = re.fullmatch(r"list: keep (\w+) (\w+) (\w+): (\d+)", prompt).groups()  # type: ignore[union-attr]
     members = {"even": "02468", "odd": "13579", "low": "01234", "high": "56789"}
-    true = sum(digit in members[kind] for digit, kind in re.findall(r"(\d) is (\w+)", text))
-    if question.strip() == "how many":
-        return str(true)
-    return "yes" if {"all": true == 3, "any": true > 0, "none": true == 0}[question.strip()] else "no"
+    first, second = set(members[one]), set(members[other])
+    wanted = {"and": first & second, "or": first | second, "not": first - second}[joint]
+    return "".join(digit for digit in digits if digit in wanted) or "none"
 
 
 def _decide(prompt: str) -> str:
@@ -164,7 +166,7 @@ SOLVERS: dict[str, Callable[[str], str]] = {
     "program": _program,
     "analysis": _table,
     "forms": _forms,
-    "claims": _claims,
+    "sets": _sets,
     "decide": _decide,
 }
 
@@ -229,18 +231,17 @@ def test_equal_arguments_give_equal_rows(world: str) -> None:
     assert rows != mini.generate(world, "crowd", 150, 4)
 
 
-def test_answers_of_the_tasks_with_few_of_them_are_spread() -> None:
-    for world, answers in (("claims", "yes no 0 1 2 3"), ("decide", "sell order tell refund")):
+def test_always_the_same_answer_does_not_pay() -> None:
+    for world in ("sets", "decide", "analysis"):
         found = [pair.answer for pair in mini.generate(world, "dev", 200, 0)]
-        assert set(found) == set(answers.split())
-        assert max(map(found.count, set(found))) < 70, "always the same answer must not pay"
+        assert max(map(found.count, set(found))) < 70
 
 
 def test_an_unknown_world_or_part_names_the_known_ones() -> None:
     with pytest.raises(UsageProblem) as caught:
-        mini.generate("claim", "dev", 1, 0)
-    assert "claims" in caught.value.hint
+        mini.generate("set", "dev", 1, 0)
+    assert "sets" in caught.value.hint
     assert "listops" in caught.value.hint
     with pytest.raises(UsageProblem) as caught:
-        mini.generate("claims", "train", 1, 0)
+        mini.generate("sets", "train", 1, 0)
     assert "curated" in caught.value.hint

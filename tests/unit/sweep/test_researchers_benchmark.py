@@ -99,7 +99,7 @@ def test_a_suite_has_the_whole_arms_only_and_its_tasks_count_alike_in_the_end(ma
     make_sweeps(made)
     assert {arm(job) for job in jobs()} == {arm for arm in ARMS if "without" not in arm}
     rest = ("random", "uct", "nothing")
-    pairs = [("mini-forms", 0, 0.1), ("mini-forms", 1, 0.1), ("mini-claims", 0, -0.3)]
+    pairs = [("mini-forms", 0, 0.1), ("mini-forms", 1, 0.1), ("mini-sets", 0, -0.3)]
     found = [outcome(PLAYBOOK, seed, 0.5)._replace(task=task) for task, seed, _ in pairs]
     found += [outcome(rest, seed, 0.5 + more)._replace(task=task) for task, seed, more in pairs]
     *_, last = together(found).splitlines()
