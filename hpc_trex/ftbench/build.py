@@ -16,7 +16,7 @@ from hpc_trex.ftbench.problems import did_you_mean
 from hpc_trex.ftbench.readers import READERS as BY_SUFFIX
 from hpc_trex.ftbench.readers import RawRow, decoded
 from hpc_trex.ftbench.upstream import READERS
-from hpc_trex.models import Table, TaskCard
+from hpc_trex.models import Download, Table, TaskCard
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -52,7 +52,7 @@ def build_tables(card: TaskCard, files: Mapping[str, Path]) -> Iterator[tuple[st
         if table.of:
             continue
         carved = {other: one for other, one in card.tables.items() if one.of == name}
-        rows = list(_rows(f"{card.name}: tables.{name}", table, files[table.from_]))
+        rows = list(_rows(f"{card.name}: tables.{name}", table, files[table.from_], card.downloads[table.from_]))
         if not rows:
             raise UsageProblem(f"{card.name}: tables.{name} has no rows", hint="correct path or where in the card")
         for other, one in carved.items():
@@ -61,18 +61,20 @@ def build_tables(card: TaskCard, files: Mapping[str, Path]) -> Iterator[tuple[st
         yield name, [_line(row) for row in rows]
 
 
-def _rows(where: str, table: Table, folder: Path) -> Iterator[RawRow]:
-    """Yield the rows of a table that is read from a download; every one is known to be writable as JSON."""
-    paths = _paths(where, table, folder)
+def _rows(where: str, table: Table, folder: Path, download: Download) -> Iterator[RawRow]:
+    """Yield the rows of a table that is read from a download."""
+    paths = _paths(where, table, folder, download)
     keep = _Where(table.where, f"{where}.where")
     for row in _read(table, paths):
         if keep(row):
             yield row
 
 
-def _paths(where: str, table: Table, folder: Path) -> list[Path]:
+def _paths(where: str, table: Table, folder: Path, download: Download) -> list[Path]:
     """Return the files that a table names, glob by glob, each in the order of their names."""
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    if download.kind == "hub" and download.paths:  # a data set that was staged has other files as well
+        names = [name for name in names if any(matches(name, glob) for glob in download.paths)]
     found: list[str] = []
     for pattern in table.globs or ("**",):
         fitting = [name for name in names if matches(name, pattern)]

@@ -29,7 +29,7 @@ from hpc_trex.staging.download import bring_file, check_sha256, file_name, is_ar
 from hpc_trex.staging.fetch import claimed, fetch, make_root, permissions, read_only, writable
 from hpc_trex.staging.git import GitSource, bring_git
 from hpc_trex.staging.hub import Remote, Wish, describe, whole_commit
-from hpc_trex.staging.manifests import find_staged, sha256_of
+from hpc_trex.staging.manifests import Found, list_staged, sha256_of
 from hpc_trex.staging.space import check_room
 
 Say = Callable[[str], None]
@@ -164,14 +164,15 @@ def _described(card: TaskCard) -> dict[str, tuple[Wish, Remote]]:
     return found
 
 
-def _staged(one: Download) -> Path | None:
-    """Return the folder of a data set that ``hpc-trex stage`` brought, where it has every file that is wanted."""
-    found = find_staged("datasets", one.id, one.revision)
-    if found is None:
-        return None
-    names = [file.name for file in found.item.files]
-    whole = all(any(matches(name, glob) for name in names) for glob in one.paths)
-    return found.paths.folder if whole else None
+def _staged(one: Download) -> Found | None:
+    """Return a data set that ``hpc-trex stage`` brought, where it has every file that is wanted."""
+    for found in list_staged():
+        item = found.item
+        if (item.kind, item.repository) == ("datasets", one.id) and item.commit.startswith(one.revision):
+            names = [file.name for file in item.files]
+            if all(any(matches(name, glob) for name in names) for glob in one.paths):
+                return found
+    return None
 
 
 def _bring(
@@ -184,7 +185,7 @@ def _bring(
         if remote is None:
             staged = _staged(one)
             assert staged is not None
-            return _Brought(staged, one.revision)
+            return _Brought(staged.paths.folder, staged.item.commit)
         wish, listed = remote
         target = StagedPaths(work, wish.kind, wish.repository, listed.commit)
         work.mkdir(exist_ok=True)

@@ -125,6 +125,17 @@ def test_verify_finds_a_changed_table_and_a_lost_pin_and_the_hint_mends_it(
     assert "whole" in trex("ftbench", "verify", card).stdout
 
 
+def test_a_data_set_that_is_staged_is_not_asked_for_again(upstream: Upstream, trex: Trex):
+    upstream.hub.repositories["datasets/lab/visits-dev"].files["README.md"] = b"# not asked for"
+    trex("stage", "--dataset", f"lab/visits-dev@{FIRST}")
+    upstream.hub.asked.clear()
+    told = json.loads(trex("ftbench", "fetch", upstream.card(), "--json").stdout)["tasks"][0]["build"]
+    assert upstream.hub.asked == []
+    assert told["downloads"]["dev"]["revision"] == FIRST
+    assert [file["name"] for file in told["downloads"]["dev"]["files"]] == ["dev.jsonl"]
+    assert told["tables"]["dev"]["rows"] == 8
+
+
 def test_consent_is_given_in_words_and_kept(upstream: Upstream, trex: Trex):
     consent = upstream.line("downloads.dev").replace('MIT"', 'MIT", consent = "I will not share it."')
     card = upstream.card(**{"downloads.dev": consent})
