@@ -10,6 +10,9 @@ from hpc_trex.models import NodeState, NodeView
 from hpc_trex.models.cases import CaseReport
 from hpc_trex.tree.events import AgentCalled, NodeDiagnosed
 
+#: The reading of a task whose pool is empty.
+NOTHING_TO_TRAIN_ON = "Evaluated only: the task has no training rows."
+
 
 class Reading:
     """What has been read, and what is still being read."""
@@ -33,6 +36,9 @@ class Reading:
         """Have the Researcher read a finished round."""
         view = self.work.store.node(node)
         if view.state not in (NodeState.DONE, NodeState.FAILED):
+            return
+        if not self.work.view.task.sources:  # only evaluated: there is no plan that a Researcher could start from
+            self.work.record(NodeDiagnosed(node=node, report=NOTHING_TO_TRAIN_ON, insights=()))
             return
         if node not in self._cases:
             self._cases[node] = self._read_cases(view)
