@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.formatting import answer_text, render_prompt
-from hpc_trex.data.operators.base import Context, column
+from hpc_trex.data.operators.base import Context, column, families
 from hpc_trex.data.seeds import rank_keys
-from hpc_trex.ftbench.rows import normalised
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -55,7 +54,7 @@ def text_losses(data: Dataset, context: Context, name: str) -> list[float]:
 def crossfit_losses(data: Dataset, context: Context, steps: int) -> list[float]:
     """Return each row's loss under a copy of the base model that was tuned for ``steps`` steps on the other half."""
     samples, pad_id = _samples(data, context)
-    side = _halves([normalised(prompt) for prompt in column(data, "prompt")], context.seed)
+    side = _halves(families(data), context.seed)
     losses = [0.0] * len(samples)
     for half in (0, 1):
         judged = [place for place, own in enumerate(side) if own == half]

@@ -112,6 +112,6 @@ FATES: dict[FailureClass, Fate] = {
     FailureClass.CANCELLED: Fate(charged=False, retries=0, change="", shown=False),
     FailureClass.AGENT: Fate(charged=True, retries=0, change="", shown=True),
     # No failure of anything: a preparation has questions for the language model, which its job cannot ask.
-    FailureClass.ASKS: Fate(charged=False, retries=0, change="the model is asked, and the recipe goes on", shown=False),
+    FailureClass.ASKS: Fate(charged=False, retries=0, change="the model is asked, and the recipe goes on", shown=True),
     FailureClass.ENVIRONMENT: Fate(charged=False, retries=2, change="", shown=False),
 }

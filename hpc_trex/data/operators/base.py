@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpc_trex.data.errors import DataProblem
-from hpc_trex.ftbench.rows import Row
+from hpc_trex.ftbench.rows import Row, normalised
 from hpc_trex.models import JobSandbox
 from hpc_trex.models.asking import RowAnswer
 
@@ -30,6 +31,8 @@ BATCH_SIGNS = 64 * 2**20
 #: Row ids that the manifest shows of each kind of dropped row.
 EXAMPLES = 5
 COLUMNS = Row._fields
+_PART = re.compile(r"(#\d+)+$")
+"""What is added to the id of a row that others are made of."""
 
 
 class Context(NamedTuple):
@@ -139,6 +142,22 @@ def unpicked(data: Dataset, places: Places) -> Places:
     left = np.ones(len(data), dtype=bool)
     left[np.asarray(places, dtype=np.int64)] = False
     return np.flatnonzero(left)
+
+
+def origin(name: str) -> str:
+    """Return the id of the row that a row was made of: its own where it is as its source has it."""
+    return _PART.sub("", name)
+
+
+def families(data: Dataset) -> list[str]:
+    """Return a name for each row that it shares with its copies: with rows of the same prompt, and those it was made of.
+
+    What is held out, or judged, must not be known by a copy on the other side.
+    """
+    first: dict[str, str] = {}
+    for name, prompt in texts(data, "row_id", "prompt"):
+        first.setdefault(origin(name), normalised(prompt))
+    return [first[origin(name)] for (name,) in texts(data, "row_id")]
 
 
 def numbered(name: str, taken: set[str]) -> str:

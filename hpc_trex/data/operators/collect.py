@@ -13,6 +13,7 @@ from hpc_trex.data.operators.base import (
     Outcome,
     column,
     dropped,
+    families,
     from_rows,
     picked,
     source_rows,
@@ -105,8 +106,8 @@ def convert(step: Convert, data: Dataset, context: Context) -> Outcome:
 
 
 def split(step: Split, data: Dataset, context: Context) -> Outcome:
-    """Hold out whole prompts until their rows are the fraction that was asked for."""
-    prompts = [normalised(prompt) for prompt in column(data, "prompt")]
+    """Hold out whole prompts, with what was made of them, until their rows are the fraction that was asked for."""
+    prompts = families(data)
     rows: dict[str, int] = {}
     for prompt in prompts:
         rows[prompt] = rows.get(prompt, 0) + 1

@@ -80,3 +80,18 @@ def test_copies_stand_behind_their_rows_and_a_row_of_the_test_takes_its_copy_wit
     assert len(rows) == 19
     changed = [row for row in rows if row.prompt in (row.prompt.upper(), row.prompt.lower())]
     assert len(changed) in (9, 10)
+
+
+def test_a_copy_is_held_out_with_its_row(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.source("a", [(f"Question number {n}", "yes") for n in range(40)])
+    steps = [
+        {"op": "load", "source": "a"},
+        {"op": "augment", "kind": "typos", "fraction": 1, "strength": 1},
+        {"op": "split", "holdout_fraction": 0.25},
+    ]
+    spec = bench.spec(steps)
+    prepare(spec, lambda _: None)
+    sides = [{row.row_id.split("#")[0] for row in prepared(spec, part)} for part in ("rows", "holdout")]
+    assert not sides[0] & sides[1]
+    assert len(prepared(spec, "holdout")) == 2 * len(sides[1]) == 20
