@@ -24,6 +24,7 @@ PACKAGES = (
     "lm-eval",
     "tokenizers",
     "flash-attn",
+    "rdkit",  # scores molecules: its patterns and properties are part of a score
 )
 
 
