@@ -68,10 +68,10 @@ def fetch_task(
         if not dry_run:
             _sweep(BuiltPaths(root, card.name, there.item.build))
         return Fetched(card.name, "already", there.folder, there)
-    _require_consent(card, accept)
     paths = BuiltPaths(root, card.name, build_key(card))
     if dry_run:
         return Fetched(card.name, "would fetch", paths.folder, None, tuple(planned(card)))
+    _require_consent(card, accept)
     make_root(root, group=group)
     notes: list[str] = []
     try:
@@ -96,6 +96,7 @@ def planned(card: TaskCard) -> Iterator[str]:
         revision = f" at {one.revision[:12]}" if one.revision else ""
         pin = " (its SHA-256 is recorded at the first fetch)" if one.kind == "file" and not one.sha256 else ""
         gated = f"; gated: {one.gated}" if one.gated else ""
+        gated += f"; with --accept you agree: {one.consent}" if one.consent else ""
         yield f"{one.kind} {one.url or one.id}{revision}{pin}, licence {one.licence or card.licence}{gated}"
 
 

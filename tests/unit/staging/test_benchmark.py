@@ -139,6 +139,7 @@ def test_a_data_set_that_is_staged_is_not_asked_for_again(upstream: Upstream, tr
 def test_consent_is_given_in_words_and_kept(upstream: Upstream, trex: Trex):
     consent = upstream.line("downloads.dev").replace('MIT"', 'MIT", consent = "I will not share it."')
     card = upstream.card(**{"downloads.dev": consent})
+    assert "with --accept you agree: I will not share it." in trex("ftbench", "fetch", card, "-n").stdout
     assert "fetch visits --accept" in trex("ftbench", "fetch", card, code=2).stderr
     told = json.loads(trex("ftbench", "fetch", card, "--accept", "--json").stdout)["tasks"][0]
     assert told["build"]["downloads"]["dev"]["accepted"] == "I will not share it."
