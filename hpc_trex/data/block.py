@@ -1,8 +1,8 @@
 """Decontamination: rows that are evaluated on are never trained on, matched as whole prompts and by word n-grams.
 
 The job sees hashes only. A block list has a line for each normalised dev and test prompt (SHA-256) and for each telling
-word n-gram of prompts and answers (``n13:`` and 16 hex digits; ``hpc_trex.ftbench.ngrams``). Lists of searches that are
-older than the n-grams hold whole prompts only.
+word n-gram of prompts and answers (``n13:`` and 16 hex digits; ``hpc_trex.ftbench.ngrams``), and fingerprints of short prompts
+(``hpc_trex.ftbench.similar``). Lists of older searches hold less.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import json
 import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hpc_trex.data import words
+from hpc_trex.data import similar, words
 from hpc_trex.data.errors import DataProblem
-from hpc_trex.data.operators.base import Outcome, dropped, picked, texts
+from hpc_trex.data.operators.base import Outcome, dropped, origin, picked, texts
+from hpc_trex.ftbench import similar as rules
 from hpc_trex.ftbench.ngrams import NGRAM
 from hpc_trex.ftbench.rows import Row, item_hash
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _GRAM = re.compile(rf"n{NGRAM}:([0-9a-f]{{16}})")
-_PART = re.compile(r"(#\d+)+$")
-"""What a python step adds to the id of the row that it makes several of."""
 _FILTER_BITS = 24
+FEW = 3
+"""Fewer rows than this refuse no round, however small the set."""
 
 
 class Block(NamedTuple):
@@ -37,10 +38,11 @@ class Block(NamedTuple):
     items: frozenset[str]
     grams: words.U64
     """Sorted."""
+    short: similar.Prints = similar.NOTHING
 
     def counts(self) -> dict[str, object]:
         """Return how much there is of it, for the manifest."""
-        return {"items": len(self.items), "ngrams": len(self.grams), "n": NGRAM}
+        return {"items": len(self.items), "ngrams": len(self.grams), "n": NGRAM, "short": len(self.short.keys)}
 
 
 def read_block(files: Iterable[Path]) -> Block:
@@ -50,17 +52,21 @@ def read_block(files: Iterable[Path]) -> Block:
     """
     items: set[str] = set()
     grams: list[int] = []
+    short: dict[str, list[Any]] = {rules.PRINT: [], rules.RUN: [], rules.LONGEST: []}
     for path in files:
         try:
             for line in path.read_text(encoding="utf-8").splitlines():
                 gram = _GRAM.fullmatch(line)
                 if gram is not None:
                     grams.append(int(gram[1], 16))
+                elif (found := rules.read_line(line)) is not None:
+                    short[found[0]].append(found[1])
                 else:
                     items.add(line if _HASH.fullmatch(line) else item_hash(json.loads(line)["prompt"]))
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise DataProblem(f"the block list {path} cannot be read: {error}", hint="start the search anew") from error
-    return Block(frozenset(items), np.unique(np.array(grams, dtype=np.uint64)))
+    prints = similar.prints(short[rules.PRINT], short[rules.RUN], max(short[rules.LONGEST], default=0))
+    return Block(frozenset(items), np.unique(np.array(grams, dtype=np.uint64)), prints)
 
 
 def blocked_ids(rows: Iterable[Row], block: Block) -> frozenset[str]:
@@ -69,19 +75,38 @@ def blocked_ids(rows: Iterable[Row], block: Block) -> frozenset[str]:
 
 
 def outside(data: Dataset, block: Block, origins: Collection[str] = ()) -> Outcome:
-    """Return the rows of which neither the prompt nor a telling n-gram is blocked, and that were made of no row of ``origins``."""
+    """Return the rows of which neither the prompt, nor nearly the prompt, nor a telling n-gram is blocked, and that were made of
+    no row of ``origins``.
+    """
     whole = np.fromiter((item_hash(prompt) in block.items for (prompt,) in texts(data, "prompt")), dtype=bool)
     made = np.zeros(len(data), dtype=bool)
     if origins:
-        ids = (_PART.sub("", name) for (name,) in texts(data, "row_id"))
+        ids = (origin(name) for (name,) in texts(data, "row_id"))
         made = np.fromiter((name in origins for name in ids), dtype=bool) & ~whole
     part = _overlapping(data, block.grams) & ~whole & ~made
+    near = similar.near(data, block.short) & ~whole & ~made & ~part
     drops = [
         dropped(data, np.flatnonzero(whole), "the prompt stands in dev or test"),
         dropped(data, np.flatnonzero(made), "made of a row whose prompt stands in dev or test"),
         dropped(data, np.flatnonzero(part), f"{NGRAM} words in a row stand in dev or test"),
+        dropped(data, np.flatnonzero(near), "nearly a short prompt of dev or test"),
     ]
-    return picked(data, np.flatnonzero(~whole & ~made & ~part), drops)
+    return picked(data, np.flatnonzero(~whole & ~made & ~part & ~near), drops)
+
+
+def refuse_leaks(outcome: Outcome, rows: int, limit: float) -> None:
+    """Raise :class:`DataProblem` where more than ``limit`` of the rows, and :data:`FEW` at least, were from dev or test.
+
+    Dropping them would be enough for a few. So many are no accident: the source or the recipe is about the evaluation.
+    """
+    hits = sum(drop.rows for drop in outcome.drops)
+    if hits < FEW or hits <= limit * rows:
+        return
+    told = "; ".join(f"{drop.rows} ({drop.reason}): {', '.join(drop.examples[:2])}" for drop in outcome.drops)
+    raise DataProblem(
+        f"contamination: {hits} of {rows} rows ({hits / rows:.1%}) stand in dev or test, more than {limit:.0%}: {told}",
+        hint="leave out the source or the step that they come from; a card may allow more: contamination.refuse",
+    )
 
 
 def _overlapping(data: Dataset, grams: words.U64) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -239,7 +239,9 @@ def _spec(alone: Alone, work: Path, base: str | None, sample: int | None, target
     if alone.guarded:
         guarded = [row for part in ("dev", "test") for row in _rendered(part, getattr(readable, part), render, origin)]
         block = [work / "block.txt"]
-        block[0].write_text("".join(f"{line}\n" for line in block_lines(guarded)), encoding="utf-8")
+        block[0].write_text(
+            "".join(f"{line}\n" for line in block_lines(guarded, similar=card.contamination.similar)), encoding="utf-8"
+        )
     write_record(work / "card.json", card)
     model = Path(base).expanduser().absolute() if base else work / "no-model"
     return JobSpec(

@@ -6,7 +6,7 @@ pair is confirmed by the exact Jaccard index of the two sets: the bands decide w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -48,9 +48,12 @@ def bands_for(threshold: float, permutations: int = PERMUTATIONS) -> Bands:
 class Hasher:
     """The permutations of one seed: ``x -> (x ^ b) * a`` modulo 2**32, ``a`` odd, over well mixed 32-bit hashes."""
 
-    def __init__(self, bands: Bands, seed: int) -> None:
-        random = np.random.default_rng(seed)
+    def __init__(self, bands: Bands, seed: int, numbers: tuple[Sequence[int], Sequence[int]] | None = None) -> None:
         self.bands = bands
+        if numbers is not None:  # ``a`` and ``b`` of somebody who computes the same without numpy
+            self._a, self._b = (np.array(values, dtype=np.uint32) for values in numbers)
+            return
+        random = np.random.default_rng(seed)
         count = bands.number * bands.rows
         self._a = random.integers(0, 2**31, count, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
         self._b = random.integers(0, 2**32, count, dtype=np.uint32)

@@ -59,7 +59,7 @@ def prepare(spec: JobSpec, beat: Beat, watch: Watch | None = None) -> dict[str, 
         except NeedsAnswers as wanted:
             write_record(questions_file(spec), Questions(questions=wanted.questions))
             raise
-        state = _decontaminated(made, spec, watch)
+        state = _decontaminated(made, spec, card, watch)
         final = _formatted(state, spec, style, card.prompt.system, scratch)
         finished = Finished(final.data, final.holdout, final.ordered, style, final.steps, card, cached=final.cached)
         manifest = write_set(spec, recipe, finished)
@@ -121,9 +121,12 @@ def _card(spec: JobSpec) -> TaskCard:
     return card
 
 
-def _decontaminated(state: State, spec: JobSpec, watch: Watch | None) -> State:
-    """Drop what is evaluated on, from the rows and from the held-out part. Not a step: no recipe can leave it out."""
-    from hpc_trex.data.block import blocked_ids, outside, read_block
+def _decontaminated(state: State, spec: JobSpec, card: TaskCard, watch: Watch | None) -> State:
+    """Drop what is evaluated on, from the rows and from the held-out part. Not a step: no recipe can leave it out.
+
+    Raises :class:`DataProblem` where it is more than the card allows.
+    """
+    from hpc_trex.data.block import blocked_ids, outside, read_block, refuse_leaks
     from hpc_trex.data.steps import Seen, noted
 
     block = read_block([Path(path) for path in spec.block_rows])
@@ -132,6 +135,7 @@ def _decontaminated(state: State, spec: JobSpec, watch: Watch | None) -> State:
     after = noted(state, outcome, len(state.steps) + 1, "decontaminate", block.counts(), None)
     if watch is not None:
         watch(Seen(after.steps[-1], state.data, outcome, False))
+    refuse_leaks(outcome, len(state.data), card.contamination.refuse)
     if state.holdout is None:
         return after
     return after._replace(holdout=outside(state.holdout, block, origins).data)

@@ -31,6 +31,7 @@ from hpc_trex.ftbench.ngrams import NGRAM, telling_ngrams
 from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.render import Renderer
 from hpc_trex.ftbench.rows import Row, item_hash
+from hpc_trex.ftbench.similar import lines_of
 from hpc_trex.ftbench.splits import Splits, check_labels, check_stops, read_split, separated
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import TaskCard, digest
@@ -114,7 +115,10 @@ def _write(card: TaskCard, splits: Splits, work: SearchPaths) -> None:
     for name, rows in splits.sources.items():
         write_atomic(work.sources / f"{name}.jsonl", _jsonl(rows))
     write_atomic(work.dev, _jsonl(splits.dev, splits.more))
-    write_atomic(work.block, "".join(f"{line}\n" for line in block_lines([*splits.dev, *splits.test])))
+    write_atomic(
+        work.block,
+        "".join(f"{line}\n" for line in block_lines([*splits.dev, *splits.test], similar=card.contamination.similar)),
+    )
     write_record(work.card, card)
     shared = umask_of(work.root) == GROUP_UMASK  # whoever of the group goes on with the search runs its last job
     work.test.parent.mkdir(mode=0o770 if shared else 0o700)
@@ -133,10 +137,14 @@ def _copy_definition(loaded: LoadedCard, work: SearchPaths) -> None:
     shutil.copytree(definition, work.card.parent / LM_EVAL_FOLDER, copy_function=shutil.copyfile)
 
 
-def block_lines(rows: list[Row]) -> list[str]:
-    """Return the block list's lines: hashes of whole prompts, then of what tells a prompt or an answer by a part."""
-    grams = telling_ngrams([row.prompt for row in rows]) | telling_ngrams([row.answer for row in rows])
-    return sorted({item_hash(row.prompt) for row in rows}) + [f"n{NGRAM}:{gram:016x}" for gram in sorted(grams)]
+def block_lines(rows: list[Row], *, similar: bool = True) -> list[str]:
+    """Return the block list's lines: hashes of whole prompts, then of what tells a prompt or an answer by a part, then
+    fingerprints of short prompts.
+    """
+    prompts = [row.prompt for row in rows]
+    grams = telling_ngrams(prompts) | telling_ngrams([row.answer for row in rows])
+    lines = sorted({item_hash(prompt) for prompt in prompts}) + [f"n{NGRAM}:{gram:016x}" for gram in sorted(grams)]
+    return lines + (lines_of(prompts) if similar else [])
 
 
 def _jsonl(rows: list[Row], more: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> str:

@@ -156,6 +156,15 @@ class Reference(Record):
     model: str = ""
 
 
+class Contamination(Record):
+    """What of dev and test may be found in a training set. Found rows are dropped, whatever this says."""
+
+    refuse: float = Field(default=0.1, ge=0, le=1)
+    """A larger share of the rows refuses the round (docs/data-recipes.md has what was measured)."""
+    similar: bool = True
+    """Look for rows that are nearly a short prompt. Not where the rows of the task are alike by nature."""
+
+
 class TaskCard(Record):
     """One task: sources, splits, prompt, metric, reference scores and licence."""
 
@@ -177,6 +186,7 @@ class TaskCard(Record):
     test: Source
     prompt: Prompt = Prompt()
     metric: MetricSpec = MetricSpec()
+    contamination: Contamination = Contamination()
     references: tuple[Reference, ...] = ()
     default_train: dict[str, object] = {}
     """Fields of TrainConfig that suit this task's base model: the playbook's starting point."""

@@ -205,7 +205,7 @@ def test_a_search_of_before_the_ngrams_still_matches_whole_prompts(tmp_path: Pat
     path = _block(tmp_path, _rows([" ".join(PLACES)]))
     path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if not line.startswith("n")))
     block = read_block([path])
-    assert block.counts() == {"items": 1, "ngrams": 0, "n": NGRAM}
+    assert block.counts() == {"items": 1, "ngrams": 0, "n": NGRAM, "short": 0}
     train = from_rows(_rows([" ".join(PLACES), "more " + " ".join(PLACES)]))
     assert column(outside(train, block).data, "row_id") == ["a:2"]
 
