@@ -18,15 +18,20 @@ def read_silver(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     between, the conditions and the spelling may differ. No check of texts sees that: of a molecule written in another order
     no word is the same. Raises :class:`UsageProblem` naming file and place, :class:`EnvironmentProblem` where rdkit lacks.
     """
+    from hpc_trex.ftbench.molecules import same_set  # rdkit, of an extra
+
+    def identity(columns: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], ...]:
+        return tuple(map(same_set, _sides(columns, where)))
+
     gold = {
-        _identity(row, f"{path} (entry {number})"): str(row["reaction_id"])
+        identity(row, f"{path} (entry {number})"): str(row["reaction_id"])
         for path in paths
         if path.suffix == ".json"
         for number, row in enumerate(_entries(path), start=1)
     }
     for path in paths:
         for row in read_jsonl(path) if path.suffix == ".jsonl" else ():
-            yield {**row.columns, "gold": gold.get(_identity(row.columns, row.where), "")}
+            yield {**row.columns, "gold": gold.get(identity(row.columns, row.where), "")}
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
@@ -45,13 +50,12 @@ def _wrong(where: str, what: str) -> UsageProblem:
     )
 
 
-def _identity(columns: Mapping[str, Any], where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    from hpc_trex.ftbench.molecules import same_set  # rdkit, of an extra
-
+def _sides(columns: Mapping[str, Any], where: str) -> list[list[str]]:
+    """Return the molecules before and after a reaction."""
     sides = [columns.get(name) for name in ("reactants_smiles", "products_smiles")]
     if "reaction_id" not in columns or not all(isinstance(side, list) and all(map(_is_text, side)) for side in sides):
         raise _wrong(where, "no reaction with reaction_id, reactants_smiles and products_smiles")
-    return same_set(sides[0] or ()), same_set(sides[1] or ())
+    return [list(side or ()) for side in sides]
 
 
 def _is_text(value: Any) -> bool:

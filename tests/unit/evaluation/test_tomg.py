@@ -258,15 +258,18 @@ sys.modules["rdkit"] = None
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.evaluation.metrics import judge
 from hpc_trex.models import MetricSpec
-for name in ("tomg", "omes"):
+from hpc_trex.ftbench.upstream import READERS
+work = [lambda name=name: judge("C", "x", MetricSpec(name=name), {}) for name in ("tomg", "omes")]
+work += [lambda name=name: list(READERS[name]([])) for name in ("tomg", "openmolins", "omebench-silver")]
+for one in work:
     try:
-        judge("C", "x", MetricSpec(name=name), {})
+        one()
     except EnvironmentProblem as problem:
         print(problem.message, problem.hint, sep="|")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     lines = done.stdout.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 5
     assert all("rdkit" in line and "hpc-trex[chem]" in line for line in lines)
 
 
