@@ -204,7 +204,7 @@ def table_html(rows: Sequence[BenchRow], runs: Sequence[str]) -> str:
         paper=any(row.paper for row in rows),
         notes=notes(rows),
         runs=list(runs),
-        figure=_figure,
+        figure=lambda one, sign=False: _figure(one, sign=sign).replace("+-", "\N{PLUS-MINUS SIGN}"),
         share=share,
         made=datetime.now(UTC).isoformat(timespec="minutes"),
         version=version(),

@@ -181,4 +181,5 @@ def test_the_page_needs_nothing_and_runs_nothing(rows):
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
     assert "Large-235B: arXiv" in page
     assert "+50 %" in page
+    assert "0.200 \N{PLUS-MINUS SIGN}0.040" in page
     assert "within noise" in page
