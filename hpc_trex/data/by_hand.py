@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from hpc_trex.data.errors import DataProblem, NeedsAnswers
 from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.files import write_record
-from hpc_trex.ftbench.built import at_hand
+from hpc_trex.ftbench.built import at_hand, refuse_forbidden
 from hpc_trex.ftbench.cards import LoadedCard, load_card, source_path
 from hpc_trex.ftbench.materialise import block_lines
 from hpc_trex.ftbench.problems import read_toml, validated
@@ -193,7 +193,10 @@ def _rendered(name: str, source: Source, render: Renderer, origin: Path) -> Iter
     if source.rendered:
         render = Renderer(Prompt(), str(origin))
     if source.path is not None and name != "test":
-        refuse_sealed(data_files(source_path(source, origin)), f"{origin}: {name}")
+        files = data_files(source_path(source, origin))
+        refuse_sealed(files, f"{origin}: {name}")
+        if name != "dev":
+            refuse_forbidden(files, f"{origin}: {name}")
     for raw in read_source(source, origin):
         try:
             prompt, answer = render(raw.columns)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from hpc_trex.errors import EnvironmentProblem, NotFound
+from hpc_trex.errors import EnvironmentProblem, NotFound, UsageProblem
 from hpc_trex.files import read_record
 from hpc_trex.layout import stage_folders
 from hpc_trex.models import BuiltTask, Source, TaskCard, digest
@@ -151,6 +151,28 @@ def at_hand(card: TaskCard, built: Built | None = None) -> TaskCard:
             "test": filed(card.test),
         }
     )
+
+
+def refuse_forbidden(paths: Iterable[Path], what: str) -> None:
+    """Raise :class:`UsageProblem` naming ``what`` for a file of a fetched task whose licence forbids training."""
+    known: dict[Path, BuiltTask | None] = {}
+    for path in paths:
+        folder = path.resolve().parent.parent  # a build's tables lie one below it
+        if folder not in known:
+            known[folder] = _manifest(folder)
+        item = known[folder]
+        if item is not None and not item.training_allowed:
+            raise UsageProblem(
+                f"{what}: {path} has rows of {item.task}, whose licence forbids training on them",
+                hint=f"hpc-trex ftbench show {item.task}",
+            )
+
+
+def _manifest(folder: Path) -> BuiltTask | None:
+    try:
+        return read_record(folder / "manifest.json", BuiltTask)
+    except (IsADirectoryError, PermissionError):  # somebody else's file of that name
+        return None
 
 
 def _require_readable(path: Path, built: Built) -> None:

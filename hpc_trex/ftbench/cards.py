@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hpc_trex.errors import NotFound, UsageProblem
+from hpc_trex.ftbench.built import refuse_forbidden
 from hpc_trex.ftbench.generators.pools import PARTS
 from hpc_trex.ftbench.lm_eval import PREFIX, find_card
 from hpc_trex.ftbench.mini import TASKS
@@ -144,4 +145,7 @@ def _check_source(key: str, source: Source, origin: Path) -> None:
                 f"{origin}: {key}.path: no file {path}", hint="a relative path starts at the task card's folder"
             )
         inside = (one for one in path.rglob("*") if one.suffix in FORMATS) if path.is_dir() else ()
-        refuse_sealed((path, *inside), f"{origin}: {key}.path")
+        files = (path, *inside)
+        refuse_sealed(files, f"{origin}: {key}.path")
+        if key not in ("dev", "test"):
+            refuse_forbidden(files, f"{origin}: {key}.path")

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpc_trex.errors import UsageProblem
-from hpc_trex.files import read_record
-from hpc_trex.ftbench.built import at_hand
+from hpc_trex.ftbench.built import at_hand, refuse_forbidden
 from hpc_trex.ftbench.cards import FORMATS, LoadedCard, load_card
 from hpc_trex.ftbench.readers import read_source
 from hpc_trex.ftbench.render import Renderer, RowProblem
 from hpc_trex.ftbench.sealed import refuse_sealed
-from hpc_trex.models import BuiltTask, Source
+from hpc_trex.models import Source
 from hpc_trex.models.origin import SOURCE_NAME
 
 #: Of rows that somebody brings without a word on it.
@@ -54,7 +53,7 @@ def _brought(loaded: LoadedCard, words: str) -> tuple[str, Source]:
     if path.suffix not in FORMATS and not path.is_dir():
         raise UsageProblem(f"--source {words}: {path.name} is neither {' nor '.join(FORMATS)} nor a folder")
     refuse_sealed([path], f"--source {name}")
-    _refuse_forbidden(path, words)
+    refuse_forbidden([path], f"--source {words}")
     source = Source(path=str(path), licence=UNKNOWN)
     first = next(read_source(source, loaded.origin), None)
     if first is None:
@@ -69,14 +68,3 @@ def _brought(loaded: LoadedCard, words: str) -> tuple[str, Source]:
             ) from None
         return name, source.model_copy(update={"rendered": True})
     return name, source
-
-
-def _refuse_forbidden(path: Path, words: str) -> None:
-    """Raise for a file of a fetched task whose licence forbids training."""
-    for folder in path.resolve().parents:
-        item = read_record(folder / "manifest.json", BuiltTask)
-        if item is not None and not item.training_allowed:
-            raise UsageProblem(
-                f"--source {words}: these are rows of {item.task}, whose licence forbids training on them",
-                hint=f"hpc-trex ftbench show {item.task}",
-            )

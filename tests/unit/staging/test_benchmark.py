@@ -176,6 +176,14 @@ def test_rows_are_brought_to_an_empty_pool_and_forbidden_ones_are_refused(
 
     built = find_built(load_card(str(card)).card)
     assert built is not None
+    forbidden = "has rows of visits, whose licence forbids training"
+    own_card, recipe, link = tmp_path / "own.toml", tmp_path / "recipe.toml", tmp_path / "renamed.jsonl"
+    link.symlink_to(built.table("train"))
+    origin = f'[sources.x]\npath = "{link}"\n'
+    own_card.write_text(f'name = "own"\ndev = {{ path = "ready.jsonl" }}\ntest = {{ path = "ready.jsonl" }}\n{origin}')
+    assert forbidden in trex("launch", "--task", own_card, "-n", code=2).stderr
+    recipe.write_text('steps = [{ op = "load", source = "x" }]\n' + origin)
+    assert forbidden in trex("data", "run", recipe, "-n", code=2).stderr
     (tmp_path / "bad.jsonl").write_text('{"question": "?"}\n')
     (tmp_path / "x.xlsx").write_text("")
     for words, said in (
