@@ -51,6 +51,24 @@ def prepared_set(
     return folder
 
 
+def staged_set(folder: Path) -> Path:
+    """Write good and bad answers to the same prompts, some of them without a partner, and plain texts."""
+    draw = random.Random(5)
+    words = ["red", "green", "blue", "black", "white", "small", "big", "old", "new", "cold"]
+    made = []
+    for number in range(40):
+        picked = draw.sample(words, draw.randint(2, 5))
+        prompt = f"last word of: {' '.join(picked)}\nanswer:"
+        made.append({"row_id": f"good:{number}", "source": "good", "prompt": prompt, "answer": f" {picked[-1]}"})
+        if number % 4:
+            made.append({"row_id": f"bad:{number}", "source": "bad", "prompt": prompt, "answer": f" {picked[0]} of it"})
+        text = " ".join(draw.choices(words, k=draw.randint(3, 60)))
+        made.append({"row_id": f"text:{number}", "source": "text", "prompt": text, "answer": ""})
+    save_rows(folder / "rows", made)
+    (folder / "manifest.json").write_text(json.dumps({"format": "plain", "sha256": "0" * 64}))
+    return folder
+
+
 def save_rows(folder: Path, rows: list[dict[str, str]]) -> None:
     """Write rows of four texts as ``datasets`` does (``save_to_disk``)."""
     folder.mkdir(parents=True)

@@ -47,11 +47,12 @@ def estimate(shape: Shape, train: TrainConfig, *, micro: int, processes: int = 1
     Of several stages the largest counts: a pair of a ``dpo`` stage is two rows. ``half``: computing in bf16, as ``precision = auto`` does on a GPU that has it.
     """
     trained = trained_weights(shape, train)
+    parts = processes if train.parallel == "fsdp" else 1
     places = micro * train.max_seq_len * (2 if any(stage.objective == "dpo" for stage in train.stages) else 1)
     return Estimate(
-        weights=weight_bytes(shape, train, half=half),
-        gradients=trained * FP32 * (2 if processes > 1 else 1),
-        optimizer=2 * trained * FP32,
+        weights=weight_bytes(shape, train, half=half) if parts == 1 else sharded_bytes(shape, train, parts, half=half),
+        gradients=trained * FP32 * 2 if processes > parts else math.ceil(trained * FP32 / parts),
+        optimizer=math.ceil(2 * trained * FP32 / parts),
         activations=activation_bytes(shape, train, places, half=half),
         loss=loss_bytes(shape, train, places, half=half),
     )
@@ -81,6 +82,20 @@ def weight_bytes(shape: Shape, train: TrainConfig, *, half: bool) -> int:
     if train.quantization == "nf4":  # peft keeps everything else in fp32
         return adapters + math.ceil(NF4_BYTES * shape.linear_weights) + FP32 * (shape.weights - shape.linear_weights)
     return adapters + (HALF if half else FP32) * shape.weights
+
+
+def sharded_bytes(shape: Shape, train: TrainConfig, parts: int, *, half: bool) -> int:
+    """Return the bytes of a process's part of the weights, and of those that FSDP2 has together at one time.
+
+    These are, on the way back, the embeddings and the head, a layer and the next one that is fetched, and of a full
+    training the gradients of one layer and of the embeddings in fp32 before they are exchanged.
+    """
+    full, size = train.method == "full", HALF if half else FP32
+    kept = FP32 * shape.weights if full else size * shape.weights + FP32 * trained_weights(shape, train)
+    layer = shape.linear_weights // shape.layers
+    together = size * (shape.embedding_weights + 2 * layer)
+    gradients = FP32 * (shape.embedding_weights + layer) if full else 0
+    return math.ceil(kept / parts) + together + gradients
 
 
 def activation_bytes(shape: Shape, train: TrainConfig, places: int, *, half: bool) -> int:

@@ -36,7 +36,7 @@ def misfit(train: TrainConfig, config: SearchConfig) -> str:
     room = f"the profile's GPUs have {gpu_gb:g} GiB (gpu_mem_gb), {USABLE * gpu_gb:.1f} of them usable"
     if most:
         return f"micro_batch_size {train.micro_batch_size} needs {words(need)}; {room}: at most {most} fit"
-    return f"one row of {train.max_seq_len} tokens needs {words(need)}; {room}: {advice(train)}"
+    return f"one row of {train.max_seq_len} tokens needs {words(need)}; {room}: {advice(train, processes)}"
 
 
 def require_fit(config: SearchConfig) -> None:
@@ -53,9 +53,10 @@ def require_fit(config: SearchConfig) -> None:
         )
 
 
-def advice(train: TrainConfig) -> str:
+def advice(train: TrainConfig, processes: int = 1) -> str:
     """Return what makes a training smaller and is not done yet."""
     ways = [] if train.gradient_checkpointing else ["gradient_checkpointing = true"]
+    ways += ["parallel = fsdp"] if processes > 1 and train.parallel == "ddp" and train.quantization == "none" else []
     ways += ["method = lora"] if train.method == "full" else []
     ways += ["quantization = nf4"] if train.method == "lora" and train.quantization == "none" else []
     return ", ".join([*ways, "a smaller max_seq_len or a smaller model"])

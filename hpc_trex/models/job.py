@@ -181,6 +181,8 @@ class JobResult(Record):
     mfu: float | None = None
     attention: str = ""
     world_size: int = 1
+    parallel: str = ""
+    """Of several processes: ``ddp`` or ``fsdp``."""
     host: str = ""
     job_id: str = ""
     resumed_from_step: int = 0

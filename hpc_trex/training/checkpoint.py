@@ -72,7 +72,7 @@ def load_checkpoint(checkpoint: Checkpoint, ranks: Ranks, model: Any, optimizer:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         with torch.no_grad():
-            for name in own.keys() | state["weights"].keys():
+            for name in sorted(own.keys() | state["weights"].keys()):
                 ranks.put(own[name], state["weights"][name])
         if optimizer is not None:
             ranks.put_optimizer(optimizer, state["optimizer"])

@@ -21,13 +21,19 @@ class Loaded(NamedTuple):
 
 
 def load_model(
-    ref: ModelRef, *, attention: str, precision: str, master_weights: bool = False, quantization: str = "none"
+    ref: ModelRef,
+    *,
+    attention: str,
+    precision: str,
+    master_weights: bool = False,
+    quantization: str = "none",
+    stay: bool = False,
 ) -> Loaded:
     """Load a model, with its adapter where it has one, onto this process's GPU or the CPU.
 
     ``precision`` ``auto`` is bf16 on GPUs that have it and fp32 elsewhere. With ``master_weights`` the weights stay
     fp32 and only the computing is bf16 (autocast): what a full training needs, since bf16 weights lose small updates.
-    Raises :class:`JobFailure` (CONFIG) for a folder that is no model, and for a quantization that is not possible here.
+    ``stay``: on the CPU, for whoever moves it in parts. Raises :class:`JobFailure` (CONFIG) for a folder that is no model, and for a quantization that is not possible here.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -47,7 +53,7 @@ def load_model(
         model = model.float()
     if ref.adapter:
         model = _with_adapter(model, ref)
-    return Loaded(model if more else model.to(device()), chosen, half)
+    return Loaded(model if more or stay else model.to(device()), chosen, half)
 
 
 def use_half(precision: str) -> bool:

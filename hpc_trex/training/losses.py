@@ -97,17 +97,22 @@ def _chosen(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def loss_model(model: Any, wanted: str) -> LossModel:
-    """Return the model with its loss; ``wanted`` is ``auto``, ``plain`` or ``chunked``.
+    """Return the model with its loss; ``wanted`` is ``auto``, ``plain`` or ``chunked``."""
+    return LossModel(model, choose_chunk(wanted, lambda question: question(model)))
+
+
+def choose_chunk(wanted: str, ask: Callable[[Callable[[Any], int | None]], int | None]) -> int | None:
+    """Return the places of a chunk, or None for all at once. ``ask`` puts a question to the model.
 
     A model that changes its logits behind the head (Gemma's soft cap, Cohere's scale) or whose head is more than one
     matrix gets the plain loss; the log says so.
     """
     if wanted == "plain":
-        return LossModel(model, None)
-    if not chunking_is_exact(model):
+        return None
+    chunk = ask(lambda model: chunk_places(parts(model)[1].weight.shape[0]) if chunking_is_exact(model) else None)
+    if chunk is None:
         say("the loss is computed at once: this architecture's logits are not its last states times its output head")
-        return LossModel(model, None)
-    return LossModel(model, chunk_places(parts(model)[1].weight.shape[0]))
+    return chunk
 
 
 def chunk_places(vocabulary: int) -> int:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from hpc_trex.training.losses import LossModel, loss_model
+
+T = TypeVar("T")
 
 
 class Ranks:
@@ -37,6 +40,11 @@ class Ranks:
         if self._losses is None:
             self._losses = loss_model(model, wanted)
         return self._losses
+
+    def ask(self, question: Callable[[Any], T]) -> T:
+        """Return what a question about the model's answers finds. Called on all ranks, after :meth:`losses`."""
+        assert self._losses is not None
+        return question(self._losses.model)
 
     def prepare(self, optimizer: Any) -> tuple[Any, Any]:
         """Return the model of :meth:`losses` as it is to be called, and the optimizer."""
@@ -77,3 +85,7 @@ class Ranks:
     def put_optimizer(self, optimizer: Any, state: dict[str, Any]) -> None:
         """Give an optimizer its state, which is whole."""
         optimizer.load_state_dict(state)
+
+    def saved(self, model: Any) -> dict[str, Any] | None:  # noqa: ARG002 - of sharded ones it is
+        """Return what is to be saved of the model where that is not what it holds itself."""
+        return None

@@ -19,12 +19,14 @@ from hpc_trex.training.beat import Beat
 from hpc_trex.training.checkpoint import mark_finished
 from hpc_trex.training.load import Loaded, load_model, load_tokenizer
 from hpc_trex.training.loop import Loop, Plan, Trained, mean_loss
+from hpc_trex.training.losses import loss_model
 from hpc_trex.training.objective import Form
 from hpc_trex.training.packing import packing_is_exact
 from hpc_trex.training.progress import Checkpoint, newest_checkpoint
 from hpc_trex.training.quantize import ready_for_adapters
 from hpc_trex.training.ranks import Ranks
 from hpc_trex.training.say import say
+from hpc_trex.training.sharding import ShardedRanks
 from hpc_trex.training.speed import model_flops_utilisation
 from hpc_trex.training.stages import TrainingSet, read_set
 
@@ -52,7 +54,7 @@ def train(spec: JobSpec, beat: Beat) -> TrainedModel:
         raise JobFailure("a train job needs train and data_dir", failure=FailureClass.CONFIG)
     config, paths = spec.train, AttemptPaths(Path(spec.attempt_dir))
     beat(Heartbeat(phase="loading", message="packages"))
-    ranks = Ranks(make_accelerator(config))
+    ranks = make_ranks(config)
     beat(Heartbeat(phase="loading", message="rows"))
     tokenizer = load_tokenizer(spec.base)
     rows = read_set(spec, config, tokenizer)
@@ -61,26 +63,33 @@ def train(spec: JobSpec, beat: Beat) -> TrainedModel:
     if resume and resume.progress.finished:
         return _already_trained(resume, config, tokenizer, rows)
     beat(Heartbeat(phase="loading", message="model"))
-    loaded = _load(spec, config)
-    plans = _plans(spec, config, loaded, rows, tokenizer, identity)
+    loaded = _load(spec, config, sharded=isinstance(ranks, ShardedRanks))
+    ranks.losses(loaded.model, config.loss)
+    plans = _plans(spec, config, loaded, rows, ranks, tokenizer, identity)
     beat(Heartbeat(phase="loading", message="ready"))
     if ranks.rank == 0:
         _announce(plans, rows, loaded, config, resume)
+        if ranks.world > 1:
+            say(f"{ranks.world} processes ({ranks.name})")
     trained = _run(plans, loaded.model, ranks, beat, resume)
+    saved = ranks.saved(loaded.model)
     ranks.wait()
-    # The evaluation computes in the precision of the training: the loop has seen to it for its own steps only.
-    ranks.accelerator.prepare_model(loaded.model, evaluation_mode=True)
-    ranks.accelerator.end_training()
-    ref, whole = spec.base, plans[-1].whole
+    figures = _figures(trained, loaded, ranks.world, ranks.name) | {"resumed_from_step": resume.step if resume else 0}
+    ref, whole, extra = spec.base, plans[-1].whole, _extra(trained, rows)
     if beat.rank == 0:
         beat(Heartbeat(phase="saving", step=whole, total_steps=whole))
-        ref = _save(loaded.model, tokenizer, spec, config, paths)
+        ref = _save(loaded.model, saved, tokenizer, spec, config, paths)
         mark_finished(paths.checkpoints, trained.progress, ref)
-    extra = _extra(trained, rows)
+    losses = ranks.losses(loaded.model, config.loss)
+    if saved is None:
+        # The evaluation computes in the precision of the training: the loop has seen to it for its own steps only.
+        ranks.accelerator.prepare_model(loaded.model, evaluation_mode=True)
+    elif beat.rank == 0:  # no rank holds it whole: what was saved is read again
+        loaded = load_model(ref, attention=config.attention, precision=config.precision)
+        losses = loss_model(loaded.model, config.loss)
+    ranks.accelerator.end_training()
     if rows.holdout and beat.rank == 0:
-        losses = ranks.losses(loaded.model, config.loss)
         extra["holdout_loss"] = mean_loss(losses, rows.holdout, plans[-1], ranks.device, beat)
-    figures = _figures(trained, loaded, ranks.world) | {"resumed_from_step": resume.step if resume else 0}
     return TrainedModel(loaded.model, tokenizer, ref, extra, {"data": rows.digest}, figures, rows.style)
 
 
@@ -92,6 +101,22 @@ def _run(plans: list[Plan], model: Any, ranks: Ranks, beat: Beat, resume: Checkp
     for plan in left[1:]:
         trained = trained.then(Loop(model, plan, ranks, beat, before=trained.progress).run())
     return trained
+
+
+def make_ranks(config: TrainConfig) -> Ranks:
+    """Return the processes of the training, as ``parallel`` says. Raises :class:`JobFailure` (CONFIG) for what cannot be."""
+    if config.parallel == "fsdp" and config.quantization != "none":
+        raise JobFailure(
+            f"quantization = {config.quantization} cannot be sharded",
+            failure=FailureClass.CONFIG,
+            hint="use parallel = ddp, or quantization = none",
+        )
+    accelerator = make_accelerator(config)
+    if config.parallel == "fsdp" and accelerator.num_processes > 1:
+        from hpc_trex.training.load import use_half
+
+        return ShardedRanks(accelerator, half=use_half(config.precision))
+    return Ranks(accelerator)
 
 
 def make_accelerator(config: TrainConfig) -> Any:
@@ -121,8 +146,8 @@ def _identity(spec: JobSpec, config: TrainConfig, data_digest: str) -> str:
     )
 
 
-def _load(spec: JobSpec, config: TrainConfig) -> Loaded:
-    """Load the base and make it trainable."""
+def _load(spec: JobSpec, config: TrainConfig, *, sharded: bool) -> Loaded:
+    """Load the base and make it trainable; one that is to be sharded stays on the CPU."""
     import torch
 
     full = config.method == "full"
@@ -144,6 +169,7 @@ def _load(spec: JobSpec, config: TrainConfig) -> Loaded:
         precision=config.precision,
         master_weights=full,
         quantization=config.quantization,
+        stay=sharded,
     )
     # peft freezes the base under an adapter; merged, all of it is to be trained again.
     model = loaded.model.merge_and_unload().requires_grad_(True) if spec.base.adapter else loaded.model
@@ -157,10 +183,16 @@ def _load(spec: JobSpec, config: TrainConfig) -> Loaded:
 
 
 def _plans(
-    spec: JobSpec, config: TrainConfig, loaded: Loaded, rows: TrainingSet, tokenizer: Any, identity: str
+    spec: JobSpec,
+    config: TrainConfig,
+    loaded: Loaded,
+    rows: TrainingSet,
+    ranks: Ranks,
+    tokenizer: Any,
+    identity: str,
 ) -> list[Plan]:
     """Return what each stage's loop needs."""
-    form = _form(config, loaded, tokenizer)
+    form = _form(config, loaded, ranks, tokenizer)
     ends, several = rows.ends, len(rows.stages) > 1
     return [
         Plan(
@@ -182,13 +214,13 @@ def _plans(
     ]
 
 
-def _form(config: TrainConfig, loaded: Loaded, tokenizer: Any) -> Form:
+def _form(config: TrainConfig, loaded: Loaded, ranks: Ranks, tokenizer: Any) -> Form:
     """Return how rows become tensors: packed where the model keeps the samples of a row apart."""
     eager = loaded.attention.name == EAGER
     layout: Layout = "padded"
     if config.packing:
-        layout = "varlen" if loaded.attention.name == FLASH else "packed"
-        if not packing_is_exact(loaded.model, layout, additive=eager):
+        wanted = layout = "varlen" if loaded.attention.name == FLASH else "packed"
+        if not ranks.ask(lambda model: packing_is_exact(model, wanted, additive=eager)):
             say("packing is off: this architecture lets the samples of a row see each other")
             layout = "padded"
     return Form(layout, additive_mask=eager, pad_id=tokenizer.pad_token_id)
@@ -209,11 +241,13 @@ def _announce(
         say(f"resuming from {resume.folder} at step {resume.step}")
 
 
-def _save(model: Any, tokenizer: Any, spec: JobSpec, config: TrainConfig, paths: AttemptPaths) -> ModelRef:
+def _save(
+    model: Any, saved: dict[str, Any] | None, tokenizer: Any, spec: JobSpec, config: TrainConfig, paths: AttemptPaths
+) -> ModelRef:
     """Save the model whole: written beside, then renamed."""
     target, temporary = paths.model, paths.model.with_name(f".model.tmp-{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
-    model.save_pretrained(str(temporary), safe_serialization=True)
+    model.save_pretrained(str(temporary), safe_serialization=True, **({} if saved is None else {"state_dict": saved}))
     if config.method == "full":
         tokenizer.save_pretrained(str(temporary))
     shutil.rmtree(target, ignore_errors=True)
@@ -247,7 +281,7 @@ def _extra(trained: Trained, rows: TrainingSet) -> dict[str, float]:
     return extra
 
 
-def _figures(trained: Trained, loaded: Loaded, world: int) -> dict[str, Any]:
+def _figures(trained: Trained, loaded: Loaded, world: int, parallel: str = "") -> dict[str, Any]:
     import torch
 
     if torch.cuda.is_available():
@@ -262,6 +296,7 @@ def _figures(trained: Trained, loaded: Loaded, world: int) -> dict[str, Any]:
         "padding_share": trained.padding_share,
         "attention": loaded.attention.shown,
         "world_size": world,
+        "parallel": parallel if world > 1 else "",
         "peak_memory_gb": round(peak, 3),
         "mfu": model_flops_utilisation(loaded.model, trained.tokens_per_second, world),
     }

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.local
 
 
 def test_two_processes_train_as_one_does(place: Path, base: dict[str, str], rows: str) -> None:
-    """Data parallel over gloo, through torch's launcher; also with a stop in between."""
+    """Data parallel over gloo, through torch's launcher; with a stop in between, after which each holds half of it (FSDP2)."""
     train = {"max_steps": 60, "batch_size": 6, "micro_batch_size": 2, "learning_rate": 1e-3}
     alone, _ = run_job(long_training(place, "one-process", base, rows, train=train))
     job = RunningJob(
@@ -34,13 +34,13 @@ def test_two_processes_train_as_one_does(place: Path, base: dict[str, str], rows
         "two-processes-2",
         base,
         rows,
-        train=train,
+        train=train | {"parallel": "fsdp"},
         resources={"processes_per_node": 2},
         resume_from=(str(job.paths.checkpoints),),
     )
     both, output = run_job(again)
     assert both.state == "succeeded", output
-    assert both.world_size == 2
+    assert (both.world_size, both.parallel) == (2, "fsdp")
     assert both.resumed_from_step == job.result().steps >= 5
     assert both.tokens == alone.tokens
     assert [point.loss for point in both.curve] == pytest.approx([point.loss for point in alone.curve], rel=1e-3)

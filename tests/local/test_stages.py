@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from hpc_trex.models import FailureClass
 from hpc_trex.training.beat import Interrupted
 from hpc_trex.training.data import Rows
 from tests.in_process import losses, trial, weights
-from tests.jobs import save_rows
+from tests.jobs import staged_set
 
 pytestmark = [pytest.mark.local, pytest.mark.usefixtures("one_thread", "fresh_accelerator")]
 
@@ -29,22 +28,7 @@ STAGES = [
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Good and bad answers to the same prompts, some of them without a partner, and plain texts."""
-    folder = tmp_path_factory.mktemp("rows")
-    draw = random.Random(5)
-    words = ["red", "green", "blue", "black", "white", "small", "big", "old", "new", "cold"]
-    made = []
-    for number in range(40):
-        picked = draw.sample(words, draw.randint(2, 5))
-        prompt = f"last word of: {' '.join(picked)}\nanswer:"
-        made.append({"row_id": f"good:{number}", "source": "good", "prompt": prompt, "answer": f" {picked[-1]}"})
-        if number % 4:
-            made.append({"row_id": f"bad:{number}", "source": "bad", "prompt": prompt, "answer": f" {picked[0]} of it"})
-        text = " ".join(draw.choices(words, k=draw.randint(3, 60)))
-        made.append({"row_id": f"text:{number}", "source": "text", "prompt": text, "answer": ""})
-    save_rows(folder / "rows", made)
-    (folder / "manifest.json").write_text(json.dumps({"format": "plain", "sha256": "0" * 64}))
-    return str(folder)
+    return str(staged_set(tmp_path_factory.mktemp("rows") / "set"))
 
 
 @pytest.mark.parametrize(

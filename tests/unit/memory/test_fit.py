@@ -55,6 +55,28 @@ def test_the_largest_stage_counts_and_a_pair_is_two_rows() -> None:
     assert estimate(LARGE, TrainConfig.model_validate({"stages": [{}, {"objective": "pretrain"}]}), micro=4) == four
 
 
+def test_sharded_ranks_hold_a_part_each_and_two_layers_together() -> None:
+    """Qwen3-8B, all of it trained: no GPU of 80 GiB holds it, eight together do. By hand, in weights of 4 bytes."""
+    full = TrainConfig(method="full", gradient_checkpointing=True, max_seq_len=1024)
+    assert largest_micro(LARGE, full, gpu_gb=80, processes=8) == 0
+    sharded = full.model_copy(update={"parallel": "fsdp"})
+    assert largest_micro(LARGE, sharded, gpu_gb=80, processes=8) > 0
+    part = estimate(LARGE, sharded, micro=1, processes=8)
+    assert part.optimizer == pytest.approx(2 * 4 * LARGE.weights / 8, rel=1e-6)
+    assert part.gradients == pytest.approx(4 * LARGE.weights / 8, rel=1e-6)
+    ends, layer = 2 * 151_936 * 4096, LARGE.linear_weights // 36
+    assert part.weights == pytest.approx(4 * LARGE.weights / 8 + 2 * (ends + 2 * layer) + 4 * (ends + layer), rel=1e-6)
+    assert part.activations == estimate(LARGE, full, micro=1).activations
+
+
+def test_one_of_several_gpus_is_told_of_sharding(tmp_path: Path) -> None:
+    config = search(tmp_path, gpus=1, method="full")
+    two = Resources(gpus_per_node=2, processes_per_node=2)
+    several = config.model_copy(update={"profile": config.profile.model_copy(update={"train": two})})
+    assert "parallel = fsdp" not in misfit(TrainConfig(method="full"), config)
+    assert "parallel = fsdp" in misfit(TrainConfig(method="full"), several)
+
+
 def test_four_bits_are_a_quarter_of_bf16_and_adapters_have_no_large_optimizer() -> None:
     lora = TrainConfig()
     quantized = TrainConfig(quantization="nf4")
