@@ -25,6 +25,9 @@ PACKAGES = (
     "tokenizers",
     "flash-attn",
     "rdkit",  # scores molecules: its patterns and properties are part of a score
+    "jieba",  # and these Chinese law: words, overlap, numbers
+    "rouge-chinese",
+    "cn2an",
 )
 
 

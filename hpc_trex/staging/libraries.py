@@ -14,6 +14,7 @@ LIBRARIES = {
     "rougeL": ("rouge_score", "rouge-score", "train"),
     "chrf": ("sacrebleu", "sacrebleu", "train"),
     "bleu": ("sacrebleu", "sacrebleu", "train"),
+    "lawbench": ("rouge_chinese", "rouge-chinese", "law"),
     "gta_steps": ("sacrebleu", "sacrebleu", "train"),
     "omes": ("rdkit", "rdkit", "chem"),
     "tomg": ("rdkit", "rdkit", "chem"),
