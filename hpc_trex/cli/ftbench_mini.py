@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hpc_trex.cli.options import dry_run_option
+from hpc_trex.cli.options import dry_run_option, emit, look
 from hpc_trex.cli.sweep_options import Names, Numbers
 
 COUNT = click.IntRange(min=1)
@@ -37,11 +37,24 @@ COUNT = click.IntRange(min=1)
 def command(ctx: click.Context, /, *, yes: bool, dry_run: bool, **options: Any) -> None:
     """Run the suite ftbench-mini: ten small tasks, one for each broad capability, made from seeds, with the built-in model.
 
-    It is a sweep with a small budget: one search a task, no repeats, a table in the end. On a Slurm profile it is one array, which is
+    It is a sweep with a small budget: one search a task, no repeats, and its table and that of ftbench table in the end. On a Slurm profile it is one array, which is
     waited for; Ctrl-C ends the waiting only. Cut off, it goes on with hpc-trex sweep resume.
     """
     from hpc_trex.cli.sweep_launch import sent
     from hpc_trex.sweep.mini import mini_request
 
     request = mini_request({key: value for key, value in options.items() if value is not None})
-    ctx.exit(sent(request, yes=yes, dry_run=dry_run, wait=True))
+    code = sent(request, yes=yes, dry_run=dry_run, wait=True)
+    _print_table(str(request.name))
+    ctx.exit(code)
+
+
+def _print_table(name: str) -> None:
+    """Print the table of the benchmark, unless nothing was made."""
+    from hpc_trex.layout import SweepPaths, sweeps_home
+    from hpc_trex.report.benchmark import bench_rows
+    from hpc_trex.report.benchmark_text import table_text
+    from hpc_trex.sweep.measured import measured
+
+    if SweepPaths(sweeps_home() / name).config.exists():
+        emit(f"\n{table_text(bench_rows(measured((name,), '')), look())}")

@@ -8,6 +8,7 @@ from hpc_trex.ftbench.mini import SUITE
 from hpc_trex.models import NoiseSettings, Profile
 from hpc_trex.slurm.machine import jobs_at_once
 from hpc_trex.slurm.profiles import load_profile
+from hpc_trex.sweep.folder import new_sweep_name
 from hpc_trex.sweep.plan import element_resources, read_request
 from hpc_trex.sweep.records import SweepRequest
 
@@ -23,7 +24,9 @@ def mini_request(given: dict[str, Any]) -> SweepRequest:
     On a machine without Slurm as many searches run at once as it bears; Slurm decides by itself. Raises what
     ``read_request`` and ``load_profile`` raise.
     """
-    preset: dict[str, Any] = {"tasks": SUITE, "max_nodes": ROUNDS, "trials": TRIALS, "noise": NOISE}
+    preset: dict[str, Any] = {
+        "name": new_sweep_name(), "tasks": SUITE, "max_nodes": ROUNDS, "trials": TRIALS, "noise": NOISE,
+    }  # fmt: skip
     request = read_request(None, preset | given)
     profile = load_profile(request.profile)
     if request.throttle is not None or profile.scheduler == "slurm":
