@@ -1,12 +1,14 @@
 """GTA, step by step: given the true steps so far, is the model's next one right? Tool calls and final answers.
 
 The rule was read from ``opencompass/opencompass/datasets/gta_bench.py`` (mode every_with_gt) of open-compass/GTA
-(Apache-2.0) at commit 10eb3d24, ``models/lagent.py`` beside it at 0658365b, ``lagent/agents/react.py`` of mzr1996/lagent at
-507f8889 and ``agentlego/tools/wrappers/lagent.py`` of InternLM/agentlego at 03981c50, and is said here in our own words:
+(Apache-2.0) at commit 10eb3d24, ``models/lagent.py`` beside it at 0658365b, agentlego's ``parsers/default_parser.py``
+(e1a53a7c) and ``types.py`` (8dd011fa) there, its ``tools/wrappers/lagent.py`` in InternLM/agentlego at 03981c50, and
+``lagent/agents/react.py`` of mzr1996/lagent at 507f8889, and is said here in our own words:
 
 - an answer with ``Final Answer:`` is a final answer: what stands after the last one. Else it is a call: the last ``Action:``
   that ends with a line break, and the JSON object in what follows ``Action Input:``; without both it is neither;
-- ``inst_acc``: it is of the right kind, and a call could be made: known tool, readable arguments that the tool takes;
+- ``inst_acc``: it is of the right kind, and a call would be taken: a tool that is there, a JSON object of arguments that it
+  knows, numbers where it wants numbers, files that are there where it wants files (none has to be given);
 - ``tool_acc`` (of steps that are calls): the right tool; ``arg_acc``: and exactly its arguments;
 - ``summ_acc`` (of final answers that have a reference): every list of aliases of the whitelist has one that stands in the
   text as words of its own, none of the blacklist does, in any case of letters.
@@ -14,7 +16,8 @@ The rule was read from ``opencompass/opencompass/datasets/gta_bench.py`` (mode e
 Differences, with reasons: open answers (a list of texts) are compared by chrF instead of the cosine of a sentence encoder
 (all-mpnet-base-v2), which would be a second model in the job: their values are not comparable with upstream's. ``inst_acc``
 is over all steps; upstream leaves final answers without a reference out of the denominator, not of the count. Paths of files
-are compared as they stand in the data, upstream makes both absolute; whether a file is there is not looked at.
+are compared as they stand in the data, upstream makes both absolute; a file is there if the user gave it, a tool made it,
+or the true step takes it.
 
 The score of a step is ours: the mean of the accuracies that it has part in. The four accuracies are in the extra scores.
 """
@@ -30,6 +33,8 @@ from hpc_trex.errors import UsageProblem
 from hpc_trex.evaluation.metrics import Judged
 from hpc_trex.models import MetricSpec
 
+COLUMNS = ("tools", "paths", "gt_answer", "unseen")
+FILES, NUMBERS = ("image", "audio", "video", "file"), {"int": int, "float": float}
 FINISH, ACTION, INPUT = "Final Answer:", "Action:", "Action Input:"
 _ACTION = re.compile(rf"{ACTION}(.*?)\n")
 _INPUT = re.compile(rf"{INPUT}(.*)", re.DOTALL)
@@ -54,24 +59,25 @@ class Said(NamedTuple):
 
 
 def judge_gta_step(answer: str, reference: str, _: MetricSpec, row: Mapping[str, Any]) -> Judged:
-    """Judge one step. ``row`` has ``tools`` (name -> arguments that it takes: all, required), ``gt_answer``, ``unseen``.
+    """Judge one step. ``row`` has ``tools`` (name -> its arguments and their types), ``paths``, ``gt_answer``, ``unseen``.
 
     Flags ``unparsable`` (neither call nor final answer), ``invalid_json`` (a call whose arguments cannot be read) and
     ``image_unseen`` (a result so far is an image, of which a text model reads the name only: ``unseen``).
     Raises :class:`UsageProblem` for a row without these columns, or a reference that is no step.
     """
-    missing = [name for name in ("tools", "gt_answer", "unseen") if name not in row]
+    missing = [name for name in COLUMNS if name not in row]
     wanted = said(reference)
     if missing or not wanted.kind:
         raise UsageProblem(
             f"the metric gta_steps needs the column {missing[0]}"
             if missing
             else f"{reference!r:.80} is no step of GTA",
-            hint="the rows come from the reader gta; the card keeps kind, tools, gt_answer and unseen",
+            hint=f"the rows come from the reader gta; the card keeps {', '.join(COLUMNS)}",
         )
     given = said(answer)
     right = given.kind == wanted.kind
-    scores = [("inst_acc", float(right and (given.kind == "answer" or _callable(given, row["tools"]))))]
+    paths = (*row["paths"], *(wanted.arguments or {}).values())
+    scores = [("inst_acc", float(right and (given.kind == "answer" or _callable(given, row["tools"], paths))))]
     if wanted.kind == "tool":
         same = right and given.text == wanted.text
         scores += [("tool_acc", float(same)), ("arg_acc", float(same and given.arguments == wanted.arguments))]
@@ -101,12 +107,24 @@ def said(text: str) -> Said:
     return Said("tool", actions[-1].strip(), arguments)
 
 
-def _callable(call: Said, tools: Mapping[str, Mapping[str, Sequence[str]] | None]) -> bool:
-    """Tell whether the tool would take the call: it is there, knows the arguments' names and misses none."""
+def _callable(call: Said, tools: Mapping[str, Mapping[str, str] | None], paths: Sequence[Any]) -> bool:
+    """Tell whether the tool would take the call; one whose arguments have no names takes any."""
     if call.text not in tools or call.arguments is None:
         return False
-    names, takes = set(call.arguments), tools[call.text]
-    return takes is None or set(takes["required"]) <= names <= set(takes["all"])
+    types = tools[call.text]
+    given = call.arguments.items()
+    return types is None or all(name in types and _fits(types[name], value, paths) for name, value in given)
+
+
+def _fits(kind: str, value: Any, paths: Sequence[Any]) -> bool:
+    """Tell whether a value can be made what an argument wants; text and truth can be made of anything."""
+    if kind in FILES:
+        return isinstance(value, str) and value in paths
+    try:
+        NUMBERS.get(kind, str)(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
 
 
 def answered(text: str, gt_answer: Any) -> float:

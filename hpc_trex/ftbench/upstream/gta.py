@@ -9,6 +9,8 @@ from typing import Any
 
 from hpc_trex.errors import UsageProblem
 
+#: The file, without its end, that says what the tools are.
+TOOLS = "toolmeta"
 #: Upstream's agent is told so before its last answer, in other words.
 LAST = "User: Sum up what was found and give the final answer. Call no tool."
 
@@ -16,28 +18,30 @@ LAST = "User: Sum up what was found and give the final answer. Call no tool."
 def read_gta(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Yield the steps of every dialogue of ``dataset.json``: what was said so far, and what the agent does next.
 
-    ``query`` (number of the dialogue), ``step``, ``kind`` (tool or answer), ``tool_list`` (text), ``tools`` (name -> arguments
-    it takes, all and required), ``files`` (text), ``history`` (text), ``gold`` (the true step, in the format of ReAct),
+    ``toolmeta.json`` says what the tools are. Columns: ``query`` (number of the dialogue), ``step``, ``kind`` (tool or answer),
+    ``tool_list`` (text), ``tools`` (name -> the types of its arguments by name; null where they have no names), ``files``
+    (text), ``paths`` (files that are there by now), ``history`` (text), ``gold`` (the true step, in the format of ReAct),
     ``gt_answer`` and ``unseen`` (results so far that are images). Raises :class:`UsageProblem` naming file, dialogue and message.
     """
+    metas = {name: one for path in paths if path.stem == TOOLS for name, one in _objects(path).items()}
     for path in paths:
-        for query, item in _dialogues(path).items():
+        for query, item in _objects(path).items() if path.stem != TOOLS else ():
             where = f"{path} (dialogue {query})"
             try:
-                yield from _steps(str(query), item)
+                yield from _steps(str(query), item, metas)
             except (KeyError, IndexError, TypeError, AttributeError) as error:
                 raise _wrong(where, f"not as GTA's dialogues are: {type(error).__name__}: {error}") from None
             except ValueError as error:
                 raise _wrong(where, str(error)) from None
 
 
-def _dialogues(path: Path) -> dict[str, Any]:
+def _objects(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise _wrong(str(path), f"not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise _wrong(str(path), f"a JSON {type(value).__name__}, not an object of dialogues")
+        raise _wrong(str(path), f"a JSON {type(value).__name__}, not an object")
     return value
 
 
@@ -47,16 +51,17 @@ def _wrong(where: str, what: str) -> UsageProblem:
     )
 
 
-def _steps(query: str, item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _steps(query: str, item: Mapping[str, Any], metas: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield a dialogue's steps. Raises ``KeyError`` and its kind, ``ValueError`` with words for what can be told."""
     dialogs = item["dialogs"]
     turns = [place for place, message in enumerate(dialogs) if message["role"] == "assistant" and _acts(message)]
     if not turns:
         raise ValueError("the agent says nothing")
+    tools = [{**tool, **metas.get(tool["name"], {})} for tool in item["tools"]]
     whole = {
         "query": query,
-        "tool_list": "\n".join(_tool_line(tool) for tool in item["tools"]),
-        "tools": {tool["name"]: _arguments(tool) for tool in item["tools"]},
+        "tool_list": "\n".join(map(_tool_line, tools)),
+        "tools": {tool["name"]: _arguments(tool) for tool in tools},
         "files": ", ".join(str(file["path"]) for file in item["files"]),
         "gt_answer": item["gt_answer"],
     }
@@ -66,8 +71,9 @@ def _steps(query: str, item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         history = [_said(one) for one in before]
         if kind == "answer" and place == turns[-1]:
             history.append(LAST)
-        unseen = sum(_is_image(one) for one in before)
-        said = {"history": "\n".join(history), "gold": _said(message), "unseen": unseen}
+        made = [path for one in before for path in _made(one)]
+        said = {"history": "\n".join(history), "gold": _said(message), "unseen": len(made)}
+        said["paths"] = [*(str(file["path"]) for file in item["files"]), *made]
         yield {**whole, "step": step, "kind": kind, **said}
 
 
@@ -99,10 +105,11 @@ def _shown(content: Any) -> str:
     return text if content["type"] == "text" else f"[{content['type']}]({text})"
 
 
-def _is_image(message: Mapping[str, Any]) -> bool:
+def _made(message: Mapping[str, Any]) -> list[str]:
+    """Return the files that a tool's result is made of."""
     content = message.get("content")
     parts = content if isinstance(content, list) else [content]
-    return any(isinstance(part, dict) and part.get("type") != "text" for part in parts)
+    return [str(part["content"]) for part in parts if isinstance(part, dict) and part["type"] != "text"]
 
 
 def _tool_line(tool: Mapping[str, Any]) -> str:
@@ -117,9 +124,8 @@ def _argument_line(one: Mapping[str, Any]) -> str:
     return f"{one.get('name') or 'argument'} ({', '.join(about)})"
 
 
-def _arguments(tool: Mapping[str, Any]) -> dict[str, list[str]] | None:
-    """Return the names of a tool's arguments, all and required; None where upstream does not name them all."""
+def _arguments(tool: Mapping[str, Any]) -> dict[str, str] | None:
+    """Return the types of a tool's arguments by name; None where upstream does not name them all."""
     if not all(one.get("name") for one in tool["inputs"]):
         return None
-    names = [str(one["name"]) for one in tool["inputs"]]
-    return {"all": names, "required": [str(one["name"]) for one in tool["inputs"] if not one.get("optional")]}
+    return {str(one["name"]): str(one["type"]) for one in tool["inputs"]}

@@ -1,7 +1,7 @@
 """Steps of a tool agent are scored as GTA scores them: its rule, said once more here, on the same predictions.
 
 The restatement follows ``gta_bench.py`` (every_with_gt) of open-compass/GTA (10eb3d24) and the agent that feeds it:
-lagent's ReAct (507f8889), agentlego's wrapper (03981c50). It counts over all steps at once, as upstream does.
+lagent's ReAct (507f8889), agentlego's wrapper (03981c50), parser (e1a53a7c) and types (8dd011fa). It counts over all steps at once, as upstream does.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from hpc_trex.models import MetricSpec
 
 STEPS = MetricSpec(name="gta_steps")
 TOOLS = {
-    "OCR": {"all": ["image"], "required": ["image"]},
-    "Calculator": {"all": ["expression"], "required": ["expression"]},
-    "Plot": {"all": ["command", "size"], "required": ["command"]},
+    "OCR": {"image": "image"},
+    "Calculator": {"expression": "text"},
+    "Plot": {"command": "text", "size": "int", "scale": "float", "grid": "bool"},
 }
+THERE = ("a.jpg", "b.jpg")
 LISTS = {"whitelist": [["42", "forty-two"], ["euro", "EUR"]], "blacklist": [["41"], ["dollar"]]}
 NO_BAR = {"whitelist": [["a.b"]], "blacklist": None}
 
@@ -40,9 +41,13 @@ def old_message(text: str) -> dict[str, object]:
         arguments = json.loads(next(re.finditer("{.*}", given, re.MULTILINE | re.DOTALL)).group())
     except (StopIteration, ValueError):
         arguments, wrong = {"raw_input": given}, True
-    if not wrong:  # the tool refuses arguments that it does not know, and a call without one that it needs
-        takes = TOOLS[name]
-        wrong = not set(takes["required"]) <= set(arguments) <= set(takes["all"])
+    for key, value in arguments.items() if not wrong else ():  # what agentlego's parser raises
+        kind = TOOLS[name].get(key)
+        try:
+            wrong = wrong or kind is None or (kind == "image" and (not isinstance(value, str) or value not in THERE))
+            {"int": int, "float": float, "bool": bool}.get(kind, str)(value)
+        except (TypeError, ValueError):
+            wrong = True
     call = {"role": "assistant", "tool_calls": [{"function": {"name": name, "arguments": arguments}}]}
     return call | ({"error": 1} if wrong else {})
 
@@ -94,6 +99,13 @@ TEXTS = (
     'Action: Nothing\nAction Input: {"image": "a.jpg"}',
     'Action: Plot\nAction Input: ```json\n{"command": "x = 1\\ny = 2"}\n```',
     'Action: Plot\nAction Input: {"size": 3}',
+    'Action: Plot\nAction Input: {"size": "3", "scale": "1e2", "grid": "no", "command": 7}',
+    'Action: Plot\nAction Input: {"size": "three"}',
+    'Action: Plot\nAction Input: {"scale": null}',
+    'Action: Plot\nAction Input: {"scale": [1]}',
+    "Action: OCR\nAction Input: {}",
+    'Action: OCR\nAction Input: {"image": "c.jpg"}',
+    'Action: OCR\nAction Input: {"image": ["a.jpg"]}',
     'Action: Calculator\nAction Input: {"expression": "6 * 7"}\nAction: OCR\nAction Input: {"image": "a.jpg"}',
     'Action: Calculator\nAction Input: {"expression": "6 * 7"}\nResponse: 42\nFinal Answer: 42 euro',
     "Thought: done\nFinal Answer: It is 42 EUR.",
@@ -114,7 +126,7 @@ def test_the_four_accuracies_are_those_of_upstream(seed):
     draw = random.Random(seed)
     golds = [text for text in TEXTS if "error" not in old_message(text) and text.count("Action:") < 2]
     steps = [(draw.choice(TEXTS), draw.choice(golds), LISTS) for _ in range(400)]
-    row = {"tools": TOOLS, "gt_answer": LISTS, "unseen": 0}
+    row = {"tools": TOOLS, "gt_answer": LISTS, "unseen": 0, "paths": THERE}
     found = _further([judge(text, gold, STEPS, row) for text, gold, _ in steps])
     wanted = old_scores(steps)
     assert found == pytest.approx(
@@ -139,15 +151,15 @@ def test_open_answers_have_the_best_of_their_references():
 
 
 def test_the_score_of_a_step_is_the_mean_of_what_it_has_part_in():
-    row = {"tools": TOOLS, "gt_answer": LISTS, "unseen": 1}
-    call = judge('Action: OCR\nAction Input: {"image": "b"}', TEXTS[0], STEPS, row)
+    row = {"tools": TOOLS, "gt_answer": LISTS, "unseen": 1, "paths": THERE}
+    call = judge('Action: OCR\nAction Input: {"image": "b.jpg"}', TEXTS[0], STEPS, row)
     assert (call.score, call.flags) == (pytest.approx(2 / 3), ("image_unseen",))
     assert judge("Final Answer: 41", "Final Answer: x", STEPS, row).score == 0.5
     assert judge("Final Answer: 41", "Final Answer: x", STEPS, row | {"gt_answer": None}).score == 1
 
 
 def test_a_tool_whose_arguments_have_no_names_takes_any():
-    row = {"tools": {"OCR": None}, "gt_answer": None, "unseen": 0}
+    row = {"tools": {"OCR": None}, "gt_answer": None, "unseen": 0, "paths": ()}
     assert judge('Action: OCR\nAction Input: {"x": 1}', TEXTS[0], STEPS, row).also[0] == ("inst_acc", 1.0)
 
 
@@ -159,10 +171,17 @@ def test_a_step_is_shown_on_one_line():
 @pytest.mark.parametrize(
     ("row", "gold", "words"),
     [
-        ({"tools": {}}, TEXTS[0], "column gt_answer"),
-        ({"tools": {}, "gt_answer": None, "unseen": 0}, "words", "no step of GTA"),
+        ({"tools": {}, "paths": ()}, TEXTS[0], "column gt_answer"),
+        ({"tools": {}, "paths": (), "gt_answer": None, "unseen": 0}, "words", "no step of GTA"),
     ],
 )
 def test_rows_that_are_none_are_named(row, gold, words):
     with pytest.raises(UsageProblem, match=words):
         judge("x", gold, STEPS, row)
+
+
+def test_a_file_that_the_true_step_takes_is_there():
+    row = {"tools": TOOLS, "gt_answer": None, "unseen": 0, "paths": ()}
+    for name, there in {"a.jpg": 1.0, "b.jpg": 0.0}.items():
+        found = judge(f'Action: OCR\nAction Input: {{"image": "{name}"}}', TEXTS[0], STEPS, row)
+        assert found.also[0] == ("inst_acc", there)

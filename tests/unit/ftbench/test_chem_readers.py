@@ -266,11 +266,9 @@ def test_a_dialogue_becomes_its_steps_each_with_what_was_said_before(tmp_path):
         "- DrawBox: Does DrawBox. Arguments: image (image); size (int, optional, in dots).",
         "- Odd: Does Odd. Arguments: argument (text).",
     ]
-    assert first["tools"] == {
-        "OCR": {"all": ["image"], "required": ["image"]},
-        "DrawBox": {"all": ["image", "size"], "required": ["image"]},
-        "Odd": None,
-    }
+    assert first["tools"] == {"OCR": {"image": "image"}, "DrawBox": {"image": "image", "size": "int"}, "Odd": None}
+    assert (first["files"], first["paths"]) == ("image/image_1.jpg", ["image/image_1.jpg"])
+    assert last["paths"] == ["image/image_1.jpg", "image/out.jpg"]
     assert first["history"] == "User: How much is it?"
     assert first["gold"] == 'Action: OCR\nAction Input: {"image": "image/image_1.jpg"}'
     assert last["history"].splitlines() == [
@@ -286,9 +284,21 @@ def test_a_dialogue_becomes_its_steps_each_with_what_was_said_before(tmp_path):
     assert last["gold"] == "Final Answer: It is 4 €."
 
 
+def test_what_the_tools_are_stands_in_a_file_of_its_own(tmp_path):
+    item = dialogue("It is 4 €.", None)
+    tools = {one["name"]: one for one in item["tools"]}
+    folder = written(tmp_path, **{"7": item | {"tools": [{"name": name} for name in tools]}})
+    (folder / "toolmeta.json").write_text(json.dumps(tools))
+    for order in (1, -1):
+        first = next(read_gta([folder / "dataset.json", folder / "toolmeta.json"][::order]))
+        assert first["tools"]["DrawBox"] == {"image": "image", "size": "int"}
+        assert "- OCR: Does OCR. Arguments: image (image)." in first["tool_list"]
+
+
 def test_the_true_steps_score_and_no_question_stands_on_two_sides(tmp_path):
     ends = {"0": {"whitelist": [["4"]], "blacklist": None}, "1": ["It is 4 €."], "2": None}
     folder = written(tmp_path, **{key: dialogue("It is 4 €.", end, f"Query {key}?") for key, end in ends.items()})
+    (folder / "toolmeta.json").write_text("{}")
     of = card("gta", dev=2)
     made = tables(of, {"hub": folder})
     assert {name: len(rows) for name, rows in made.items()} == {"dev": 3, "test": 6}
@@ -322,7 +332,7 @@ def test_changed_dialogues_are_named(tmp_path, item, words):
         list(read_gta([folder / "dataset.json"]))
 
 
-@pytest.mark.parametrize(("text", "words"), [("[]", "not an object of dialogues"), ("{", "not valid JSON")])
+@pytest.mark.parametrize(("text", "words"), [("[]", "not an object"), ("{", "not valid JSON")])
 def test_another_file_than_gtas_is_named(tmp_path, text, words):
     (tmp_path / "dataset.json").write_text(text)
     with pytest.raises(UsageProblem, match=words):
