@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hpc_trex.errors import UsageProblem
-from hpc_trex.ftbench.readers import READERS
 
 #: File name -> the columns that say what is asked for beside ``Instruction``: counts of a new molecule, or an edit of one.
 COUNTS = {
@@ -76,14 +76,11 @@ def read_tomg(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
     for path in paths:
         if path.stem not in (*COUNTS, *EDITS):
-            raise UsageProblem(
-                f"{path}: the file of no subtask; those are {', '.join((*COUNTS, *EDITS))}",
-                hint="upstream has changed it; the card's revision is what the reader knows",
-            )
+            raise _wrong(str(path), f"the file of no subtask; those are {', '.join((*COUNTS, *EDITS))}")
         subtask = path.stem.partition("_")[2]
-        for row in READERS[path.suffix](path):
-            columns = {name: _text(row.columns, name, row.where) for name in ("Instruction", *EDITS.get(path.stem, ()))}
-            wanted = {name: _count(row.columns, name, row.where) for name in COUNTS.get(path.stem, ())}
+        for where, row in _rows(path):
+            columns = {name: _text(row, name, where) for name in ("Instruction", *EDITS.get(path.stem, ()))}
+            wanted = {name: _count(row, name, where) for name in COUNTS.get(path.stem, ())}
             yield {
                 "subtask": subtask,
                 "molecule": "",
@@ -101,9 +98,29 @@ def read_openmolins(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     from hpc_trex.ftbench.molecules import respelled  # rdkit, of an extra
 
     for path in paths:
-        for row in READERS[path.suffix](path):
-            columns = {name: _text(row.columns, name, row.where) for name in ("SubTask", "Instruction", "molecule")}
+        for where, row in _rows(path):
+            columns = {name: _text(row, name, where) for name in ("SubTask", "Instruction", "molecule")}
             yield {**columns, "request": respelled(columns["Instruction"])}
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield place and columns of each line of a CSV file. A column without a name is the row's number, as pandas writes it."""
+    with path.open(encoding="utf-8-sig", newline="") as handle:
+        table = csv.DictReader(handle, strict=True)
+        try:
+            for row in table:
+                where = f"{path}:{table.line_num}"
+                if None in row or None in row.values():
+                    raise _wrong(where, f"not {len(table.fieldnames or ())} values, as the header names")
+                yield where, row
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise _wrong(f"{path}:{table.line_num}", f"not valid CSV: {error}") from None
+
+
+def _wrong(where: str, what: str) -> UsageProblem:
+    return UsageProblem(
+        f"{where}: {what}", hint="upstream has changed it; the card's revision is what the reader knows"
+    )
 
 
 def _goal(subtask: str, columns: Mapping[str, str], wanted: Mapping[str, int]) -> str:
@@ -116,10 +133,7 @@ def _goal(subtask: str, columns: Mapping[str, str], wanted: Mapping[str, int]) -
 def _text(columns: Mapping[str, Any], name: str, where: str) -> str:
     value = columns.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise UsageProblem(
-            f"{where}: no text in the column {name}; there are {', '.join(sorted(columns))}",
-            hint="upstream has changed it; the card's revision is what the reader knows",
-        )
+        raise _wrong(where, f"no text in the column {name}; there are {', '.join(sorted(columns))}")
     return value
 
 
@@ -128,6 +142,4 @@ def _count(columns: Mapping[str, Any], name: str, where: str) -> int:
     try:
         return int(text.removesuffix(".0"))
     except ValueError:
-        raise UsageProblem(
-            f"{where}: {text!r:.40} in the column {name} is no whole number", hint="upstream has changed it"
-        ) from None
+        raise _wrong(where, f"{text!r:.40} in the column {name} is no whole number") from None

@@ -97,6 +97,8 @@ def test_nine_files_become_requests_that_can_be_asked_and_judged(bench, tmp_path
         ("MolOpt_Weight.csv", "Instruction,molecule\na,C\n", "the file of no subtask"),
         ("MolOpt_LogP.csv", "Instruction,smiles\na,C\n", r"LogP.csv:2: no text in the column molecule; there are Instruction, smiles"),
         ("MolOpt_QED.csv", 'Instruction,molecule\na,""\n', "no text in the column molecule"),
+        ("MolOpt_QED.csv", "Instruction,molecule\na\n", "QED.csv:2: not 2 values, as the header names"),
+        ("MolOpt_QED.csv", 'Instruction,molecule\n"a,C\n', "not valid CSV"),
         ("MolCustom_BondNum.csv", "Instruction,single,double,triple,rotatable,aromatic\na,1,x,0,0,0\n", "'x' in the column double"),
     ],
 )  # fmt: skip
@@ -108,7 +110,7 @@ def test_changed_files_of_tomg_bench_are_named(tmp_path, name, text, words):
 
 def test_counts_may_be_written_as_what_pandas_makes_of_them(tmp_path):
     path = tmp_path / "MolCustom_BondNum.csv"
-    path.write_text("Instruction,single,double,triple,rotatable,aromatic\na,1.0,0,0.0,2,0\n")
+    path.write_text(",Instruction,single,double,triple,rotatable,aromatic\n0,a,1.0,0,0.0,2,0\n")
     (row,) = read_tomg([path])
     assert row["wanted"] == {"single": 1, "double": 0, "triple": 0, "rotatable": 2, "aromatic": 0}
     assert row["goal"] == "BondNum: 1 single, 2 rotatable"
