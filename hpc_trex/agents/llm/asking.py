@@ -87,6 +87,10 @@ class Questions:
             return None
         return self._client.ask(Question(call, RESEARCHER, 0, ()), answer).value
 
+    def under_way(self, node: int, name: str) -> bool:
+        """Tell whether a question has been begun whose answer nobody has fetched."""
+        return f"node-{node:04d}/{name}" in self._asking
+
     def another(self, node: int, beginning: str, name: str) -> bool:
         """Tell whether a round's question with such a beginning of its name is open, other than this one."""
         own = f"node-{node:04d}/"

@@ -14,6 +14,7 @@ from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached
 from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.agents.llm.row_book import Batch, RowBook, open_book
 from hpc_trex.agents.protocol import NothingToPropose, StillThinking
+from hpc_trex.errors import TrexError
 from hpc_trex.models import LlmSettings
 from hpc_trex.models.asking import AnsweredRows, RowQuestion
 from hpc_trex.models.asking import Questions as Asked
@@ -45,18 +46,26 @@ class AsksAboutRows:
         book = self._books.get((node, attempt))
         if book is None:
             book = self._books[node, attempt] = self._opened(node, attempt, read_questions(file))
-        self._ask(node, book)
+        trouble = self._ask(node, book)
+        if trouble is not None:
+            raise trouble
         if book.batches:
             raise StillThinking
         del self._books[node, attempt]
         return book.result()
 
-    def _ask(self, node: int, book: RowBook) -> None:
-        """Fetch what has come in, and keep some questions under way; a batch without a usable answer is over too."""
+    def _ask(self, node: int, book: RowBook) -> TrexError | None:
+        """Fetch what has come in, and keep some questions under way; a batch without a usable answer is over too.
+
+        Return why no more can be asked, once those under way have come to their end: they are paid, and a search that
+        pauses at once would lose them.
+        """
         waits = 0
         for batch in list(book.batches):
             if waits >= AT_ONCE:
                 break
+            if book.trouble is not None and not self.questions.under_way(node, batch.name):
+                continue
             try:
                 value: BaseModel | None = self._answer(node, batch.name, EXECUTOR, batch.form, _asks(book, batch))
             except StillThinking:
@@ -64,8 +73,15 @@ class AsksAboutRows:
                 continue
             except LlmBadAnswer:
                 value = None
+            except TrexError as error:
+                book.trouble = error
+                continue
             book.take(batch, value)
             book.paid(self.ledger.find(f"node-{node:04d}/{batch.name}"))
+        if waits or book.trouble is None:
+            return None
+        trouble, book.trouble = book.trouble, None
+        return trouble
 
     def _opened(self, node: int, attempt: int, questions: Sequence[RowQuestion]) -> RowBook:
         path = self.ledger.folder / f"node-{node:04d}" / f"known-{attempt}.jsonl"

@@ -6,6 +6,7 @@ finds what it had paid for under the same name. What is known of a row by its co
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +21,7 @@ from hpc_trex.agents.llm.fence import fence, neutral
 from hpc_trex.agents.llm.pricing import added
 from hpc_trex.agents.llm.prompts import Prompt, load_prompt
 from hpc_trex.errors import TrexError
-from hpc_trex.files import read_record, write_atomic, write_record
+from hpc_trex.files import read_record, temporary_name, write_atomic
 from hpc_trex.layout import cache
 from hpc_trex.models import LlmCall, LlmSettings, LlmUsage
 from hpc_trex.models.asking import (
@@ -126,6 +127,8 @@ class RowBook:
         self.remembered = {one.key: one for one in known if one.key in self._questions}
         self._answers = dict(self.remembered)
         self.batches = self._batches()
+        self.trouble: TrexError | None = None
+        """Why no further question can be asked now."""
         self._calls: list[str] = []
         self._usage = LlmUsage()
 
@@ -262,10 +265,15 @@ def memory_of(settings: LlmSettings, root: Path) -> Path:
 
 
 def remember(memory: Path, answer: RowAnswer) -> None:
-    """Write an answer for other recipes to find."""
+    """Write an answer for other recipes to find. Not flushed to disk, which would cost a tick a second: the call is on record,
+    and an answer that a power cut has damaged is as good as none.
+    """
     path = _memory_file(memory, answer.key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_record(path, answer)
+    with contextlib.suppress(OSError):  # a full or read-only cache: the search has the answer, only others pay again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = temporary_name(path)
+        beside.write_text(answer.model_dump_json(), encoding="utf-8")
+        beside.replace(path)
 
 
 def recall(memory: Path, questions: Iterable[RowQuestion]) -> list[RowAnswer]:

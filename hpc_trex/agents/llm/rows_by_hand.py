@@ -14,6 +14,7 @@ from hpc_trex.agents.llm.keys import read_key
 from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.agents.llm.row_asking import AT_ONCE
 from hpc_trex.agents.llm.row_book import Batch, RowBook, open_book
+from hpc_trex.errors import TrexError
 from hpc_trex.files import write_record
 from hpc_trex.layout import cache
 from hpc_trex.models import LlmSettings
@@ -47,8 +48,10 @@ class ByHand:
             for batch, value in zip(batches, pool.map(lambda batch: self._value(book, batch), batches), strict=True):
                 book.take(batch, value)
                 book.paid(self._ledger.find(batch.name))
+        except TrexError:
+            raise  # those under way come to their end: they are paid
         except BaseException:
-            self._client.close()  # those under way end at once, so that the threads do
+            self._client.close()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
