@@ -267,8 +267,8 @@ def test_a_row_that_the_rule_cannot_read_is_refused(task, reference, words):
     [("jieba", "1-1", "答案:法"), ("rouge_chinese", "1-1", "答案:法"), ("cn2an", "3-4", "刑期:1个月")],
 )
 def test_without_its_library_the_extra_is_named(monkeypatch, module, task, reference):
-    for cached in (lawbench._words, lawbench._rouge):
-        cached.cache_clear()
+    for cached in [lawbench._words] * (module == "jieba") + [lawbench._rouge] * (module == "rouge_chinese"):
+        cached.cache_clear()  # what is loaded is not asked for again
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(EnvironmentProblem, match=module) as refused:
         judge("法", reference, SPEC, {"task": task})
