@@ -123,7 +123,7 @@ def _answered(spec: JobSpec, watch: Any, beat: Callable[[Heartbeat], None], ask:
 
     while True:
         try:
-            return prepare(spec, beat, new)
+            return prepare(spec, beat, None if watch is None else new)
         except NeedsAnswers as wanted:
             if ask is None:
                 raise UsageProblem(wanted.message, hint="name it: --llm-model NAME --llm-base-url URL") from None
