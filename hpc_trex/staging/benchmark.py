@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 from hpc_trex import version
 from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, UsageProblem
 from hpc_trex.faults import reach
-from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, sync_tree, user_name, write_record
+from hpc_trex.files import DISK_ERRORS, sync_folder, sync_tree, user_name, write_record
 from hpc_trex.ftbench.build import build_tables, matches
 from hpc_trex.ftbench.built import Built, BuiltPaths, build_key, earlier_builds, find_built, table_file
 from hpc_trex.ftbench.cards import LoadedCard
@@ -82,10 +82,10 @@ def fetch_task(
         with claimed(paths), _gates(card):
             built = _fetch(loaded, paths, say, notes)
     except OSError as error:
-        if error.errno in DISK_ERRORS:
-            raise disk_problem(error, paths.parent) from error
+        full = error.errno in DISK_ERRORS
         raise EnvironmentProblem(
-            f"cannot write {error.filename or paths.parent}: {error.strerror}", hint="choose a folder of yours: --into"
+            f"cannot write {error.filename or paths.parent}: {error.strerror}",
+            hint="make room, then the same line again" if full else "choose a folder of yours: --into",
         ) from error
     return Fetched(card.name, "fetched", paths.folder, built, tuple(notes))
 

@@ -236,8 +236,9 @@ def make_root(root: Path, *, group: bool) -> None:
 
 
 README = """Models and data sets that hpc-trex has staged: KIND/OWNER--NAME/COMMIT/ with its manifest COMMIT.json.
+Below ftbench/ the tables of tasks (hpc-trex ftbench fetch): TASK/BUILD/ with its manifest.json, the test apart in sealed/.
 
-  hpc-trex stage list        hpc-trex stage --verify
+  hpc-trex stage list        hpc-trex stage --verify        hpc-trex ftbench verify
 
 Everything here is read-only and can be copied to another site as it is. Use it with: export HPC_TREX_STAGE=THIS_FOLDER
 To remove one item: chmod -R u+w COMMIT && rm -r COMMIT COMMIT.json
