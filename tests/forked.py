@@ -42,6 +42,7 @@ def main() -> None:
 
 def rank_main(path: str, stop: str, rank: int, world: int, port: int) -> None:
     from hpc_trex.training.beat import Interrupted
+    from hpc_trex.training.reinforce import Reward
     from hpc_trex.training.train import train
 
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
@@ -50,7 +51,7 @@ def rank_main(path: str, stop: str, rank: int, world: int, port: int) -> None:
     beat = StoppingBeat(spec, int(stop) if stop else None)
     beat.rank = rank
     try:
-        trained = train(spec, beat)
+        trained = train(spec, beat, Reward(share_of_e, (), 6))
         found = {"curve": [point.loss for point in trained.figures["curve"]], "tokens": trained.figures["tokens"]}
         found |= {"extra": trained.extra_scores, "resumed": trained.figures["resumed_from_step"]}
         found |= {"model": trained.ref.path, "adapter": trained.ref.adapter, "parallel": trained.figures["parallel"]}
@@ -60,6 +61,11 @@ def rank_main(path: str, stop: str, rank: int, world: int, port: int) -> None:
         Path(spec.attempt_dir, "outcome.json").write_text(json.dumps(found))
     sys.stdout.flush()
     os._exit(0)
+
+
+def share_of_e(text: str, answer: str) -> float:
+    """A reward that every answer has some of: the share of its characters that are an e."""
+    return text.count("e") / max(1, len(text))
 
 
 def free_port() -> int:

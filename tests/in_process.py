@@ -33,8 +33,9 @@ def trial(folder: Path, base: dict[str, str], rows: str, *, stop_at: int | None 
 
     config = {"method": "full", "learning_rate": 3e-3, "batch_size": 8, "max_steps": 12, "epochs": 9, "max_seq_len": 64}
     config |= fields.pop("train", {})
+    reward = fields.pop("reward", None)
     spec = spec_for(folder, folder, base=base, data_dir=rows, train=config, seed=7, **fields)
-    return train(spec, StoppingBeat(spec, stop_at))
+    return train(spec, StoppingBeat(spec, stop_at), reward)
 
 
 def weights(trained: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from hpc_trex.agents.apply import Draft, loaded
 from hpc_trex.agents.defaults import sources_of
@@ -16,7 +16,7 @@ from hpc_trex.agents.tree_facts import drafts
 from hpc_trex.errors import UsageProblem
 from hpc_trex.ftbench.render import Renderer
 from hpc_trex.memory.fit import misfit
-from hpc_trex.models import DataRecipe, Profile, Prompt, RoundPlan, SearchConfig, TrainConfig
+from hpc_trex.models import DataRecipe, Profile, Prompt, RoundPlan, SearchConfig, TrainConfig, reward_obstacle
 from hpc_trex.models.asking import ASKING, Generate
 from hpc_trex.models.operators import (
     Augment,
@@ -107,16 +107,19 @@ def _sources(plan: RoundPlan, view: TreeView) -> Iterator[str]:
         weights = None if trial.mixture is None else trial.mixture.values()
         if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):
             yield f"trial {number}: mixture weights must be at least 0 and not all 0"
-        yield from _stages(number, trial.train, plan.data, names)
+        yield from _stages(number, trial.train, plan.data, view)
 
 
-def _stages(number: int, train: TrainConfig, data: DataRecipe, names: Sequence[str]) -> Iterator[str]:
-    """Stages of a trial: their sources loaded, and for a preference two answers to a prompt left."""
+def _stages(number: int, train: TrainConfig, data: DataRecipe, view: TreeView) -> Iterator[str]:
+    """Stages of a trial: their sources loaded, for a preference two answers to a prompt left, for a reward a judge."""
+    names, obstacle = loaded(data), reward_obstacle(view.task.metric)
     for place, stage in enumerate(train.stages, start=1):
         for name in sorted({*stage.sources, *stage.rejected} - set(names)):
             yield f"trial {number}: stage {place} names source {name!r}, which is not loaded; loaded: {', '.join(names)}"
         if stage.objective == "dpo" and any(_takes_pairs(step) for step in data.steps):
             yield f"trial {number}: stage {place} needs two answers to a prompt, and a step of the recipe leaves one"
+        if stage.objective == "grpo" and obstacle:
+            yield f"trial {number}: stage {place} (grpo) is not possible: {obstacle}"
 
 
 def _takes_pairs(step: Step) -> bool:

@@ -104,9 +104,10 @@ def _test(job: Job) -> JobResult:
 
 def _train(job: Job) -> JobResult | None:
     """Train, then evaluate on rank 0 alone; the other ranks have no result and end."""
+    from hpc_trex.job.reward import task_reward
     from hpc_trex.training.train import train
 
-    trained = train(job.spec, job.beat)
+    trained = train(job.spec, job.beat, task_reward(job.spec))
     if job.rank != 0:
         return None
     extra, samples, scores, rules = dict(trained.extra_scores), None, {}, ""

@@ -46,7 +46,7 @@ from hpc_trex.models.search import (
 )
 from hpc_trex.models.serve import ServedLlm, ServerAddress, ServerView, ServeSpec
 from hpc_trex.models.shape import Shape
-from hpc_trex.models.stage import Stage
+from hpc_trex.models.stage import Stage, reward_obstacle
 from hpc_trex.models.staged import StagedFile, StagedItem, StagedKind
 from hpc_trex.models.states import (
     FATES,
@@ -152,6 +152,7 @@ __all__ = [
     "canonical_json",
     "digest",
     "json_schemas",
+    "reward_obstacle",
     "trial_identity",
 ]
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from hpc_trex.models.base import Record, digest
 from hpc_trex.models.operators import Load, Mix, Step, identity
-from hpc_trex.models.stage import SHARED, Stage
+from hpc_trex.models.stage import GENERATIONS, SHARED, Stage
 
 MAX_TRIALS = 5
 MAX_STAGES = 4
@@ -100,6 +100,18 @@ class TrainConfig(Record):
     """Several processes: each holds the whole model, or (FSDP2) a part of it, for what does not fit into one GPU."""
     stages: tuple[Stage, ...] = Field(default=(), max_length=MAX_STAGES)
     """What is learned one after the other, each from where the one before ended; empty: one stage of ``sft``."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> TrainConfig:
+        if self.parallel == "fsdp" and self.quantization != "none":
+            raise ValueError("parallel = fsdp: 4-bit weights cannot be sharded")
+        if self.parallel == "fsdp" and any(stage.objective == "grpo" for stage in self.stages):
+            raise ValueError("parallel = fsdp: the model of a grpo stage has to answer, which a sharded one cannot")
+        for number, stage in enumerate(self.stages, start=1):
+            wanted = stage.generations or GENERATIONS
+            if stage.objective == "grpo" and self.batch_size % wanted:
+                raise ValueError(f"stage {number}: batch_size {self.batch_size} is no multiple of generations {wanted}")
+        return self
 
     def identity(self) -> dict[str, object]:
         """Return what decides the numbers, as plain data: what a digest of the experiment is taken of.

@@ -7,9 +7,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from hpc_trex.models.base import Record
+from hpc_trex.models.task import MetricSpec
 
 #: How dear it is to leave the model that a ``dpo`` stage begins with.
 BETA = 0.1
+#: Of a ``grpo`` stage: answers to a prompt, and how freely they are drawn.
+GENERATIONS, TEMPERATURE = 8, 1.0
 #: Fields that a stage takes from the training around it where it says nothing.
 SHARED = ("learning_rate", "epochs", "max_steps")
 
@@ -17,9 +20,10 @@ SHARED = ("learning_rate", "epochs", "max_steps")
 class Stage(Record):
     """One stage of a training. What is left out is as the training around it says."""
 
-    objective: Literal["pretrain", "sft", "dpo"] = "sft"
+    objective: Literal["pretrain", "sft", "dpo", "grpo"] = "sft"
     """``pretrain``: loss on all tokens, of rows and of plain texts; ``sft``: on the answers; ``dpo``: an answer is
-    preferred to a worse one to the same prompt (arXiv 2305.18290).
+    preferred to a worse one to the same prompt (arXiv 2305.18290); ``grpo``: the model answers the rows' prompts, and what the
+    task's scorer finds better than its other answers becomes likelier (arXiv 2402.03300).
     """
     sources: tuple[str, ...] = ()
     """Only the rows of these sources; empty: of all, but those that a stage names as ``rejected``."""
@@ -29,6 +33,10 @@ class Stage(Record):
     """
     beta: float | None = Field(default=None, gt=0, le=10)
     """Of ``dpo``: how dear it is to leave the model that the stage begins with; 0.1 where it is left out."""
+    generations: int | None = Field(default=None, ge=2, le=64)
+    """Of ``grpo``: answers to each prompt, 8 where it is left out; ``batch_size``, which counts answers, is a multiple of it."""
+    temperature: float | None = Field(default=None, gt=0, le=2)
+    """Of ``grpo``: how freely answers are drawn; 1 where it is left out."""
     learning_rate: float | None = Field(default=None, gt=0, le=1)
     epochs: float | None = Field(default=None, gt=0, le=100)
     max_steps: int | None = Field(default=None, ge=1)
@@ -42,6 +50,8 @@ class Stage(Record):
                 raise ValueError("a source cannot be in sources and in rejected of one stage")
         elif self.rejected or self.beta is not None:
             raise ValueError('rejected and beta are of objective = "dpo"')
+        if self.objective != "grpo" and (self.generations is not None or self.temperature is not None):
+            raise ValueError('generations and temperature are of objective = "grpo"')
         return self
 
     @property
@@ -56,9 +66,22 @@ class Stage(Record):
         own = {name: shared[name] for name in SHARED if getattr(self, name) is None}
         if self.objective == "dpo" and self.beta is None:
             own["beta"] = BETA
+        if self.objective == "grpo":
+            own |= {"generations": self.generations or GENERATIONS, "temperature": self.temperature or TEMPERATURE}
         return self.model_copy(update=own)
 
     def identity(self) -> dict[str, object]:
         """Return what decides the numbers, of a filled stage: sources as sets, nothing that is not of its objective."""
         plain = self.model_dump(mode="json", exclude_none=True)
         return plain | {name: sorted(set(plain[name])) for name in ("sources", "rejected")}
+
+
+def reward_obstacle(metric: MetricSpec) -> str:
+    """Return why a task's metric cannot be the reward of a ``grpo`` stage; empty: it can."""
+    if metric.lm_eval is not None:
+        return "the task is scored by lm-eval's own definition, which judges no single answer"
+    if metric.mode != "generate":
+        return "the task's answers are chosen by likelihood, not written"
+    if metric.keep:
+        return f"the task's scorer needs columns that training rows do not have: {', '.join(metric.keep)}"
+    return ""

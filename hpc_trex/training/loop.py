@@ -146,7 +146,7 @@ class Loop:
         import torch
 
         plan, local = self.plan, self.step - self.plan.offset
-        members = plan.stream.take(local * self.sizes.batch, self.sizes.batch)
+        members = plan.objective.draw(self, local * self.sizes.batch, self.sizes.batch)
         units = sum(plan.objective.units(item) for item in members)
         # Dropout depends on nothing but this: a resumed run draws what the uninterrupted one would have drawn.
         torch.manual_seed((plan.seed * 1_000_003 + self.step) * 1_021 + self.sizes.rank)

@@ -37,6 +37,15 @@ class Objective(Protocol):
         ...
 
     @property
+    def drawn(self) -> int:
+        """How many rows are shuffled and drawn from."""
+        ...
+
+    def draw(self, loop: Loop, start: int, count: int) -> list[int]:
+        """Return the items of a step: ``count`` from place ``start`` of the stage's stream on. Called on all ranks."""
+        ...
+
+    @property
     def compute(self) -> Any:
         """The loss of a micro-batch, summed (``hpc_trex.training.losses.Compute``)."""
         ...
@@ -80,6 +89,14 @@ class Answers:
     @property
     def size(self) -> int:
         return len(self.samples)
+
+    @property
+    def drawn(self) -> int:
+        return self.size
+
+    def draw(self, loop: Loop, start: int, count: int) -> list[int]:
+        """Return the samples in the stream's order."""
+        return loop.plan.stream.take(start, count)
 
     @property
     def compute(self) -> Any:

@@ -44,6 +44,14 @@ class Preference:
         return len(self.pairs)
 
     @property
+    def drawn(self) -> int:
+        return self.size
+
+    def draw(self, loop: Loop, start: int, count: int) -> list[int]:
+        """Return the pairs in the stream's order."""
+        return loop.plan.stream.take(start, count)
+
+    @property
     def choices(self) -> int:
         """The better answer or the worse one."""
         return 2

@@ -69,6 +69,16 @@ class Ranks:
         """Return the sum of a tensor over all ranks."""
         return self.accelerator.reduce(values, reduction="sum")
 
+    def heard(self, value: T) -> list[T]:
+        """Return what each rank has, in their order."""
+        import torch
+
+        if self.world == 1:
+            return [value]
+        every: list[Any] = [None] * self.world
+        torch.distributed.all_gather_object(every, value)
+        return every
+
     def wait(self) -> None:
         """Wait until all ranks are here."""
         self.accelerator.wait_for_everyone()

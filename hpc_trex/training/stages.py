@@ -11,6 +11,7 @@ from hpc_trex.models import FailureClass, JobSpec, Stage, TrainConfig
 from hpc_trex.training import data
 from hpc_trex.training.objective import Answers, Objective
 from hpc_trex.training.preference import Pair, Preference
+from hpc_trex.training.reinforce import Prompt, Reinforce, Reward
 from hpc_trex.training.schedule import total_steps
 
 
@@ -50,8 +51,8 @@ class TrainingSet(NamedTuple):
         return sum(stage.cut for stage in self.stages) / sum(stage.rows for stage in self.stages)
 
 
-def read_set(spec: JobSpec, config: TrainConfig, tokenizer: Any) -> TrainingSet:
-    """Read and tokenise what a trial is trained on. Raises :class:`JobFailure` (DATA) for a stage without rows."""
+def read_set(spec: JobSpec, config: TrainConfig, tokenizer: Any, reward: Reward | None = None) -> TrainingSet:
+    """Read and tokenise what a trial is trained on; ``reward`` is for a ``grpo`` stage. Raises :class:`JobFailure` (DATA) for a stage without rows."""
     folder = Path(spec.data_dir or "")
     manifest = data.read_manifest(folder)
     rows = data.read_rows(folder / "rows")
@@ -61,7 +62,7 @@ def read_set(spec: JobSpec, config: TrainConfig, tokenizer: Any) -> TrainingSet:
     staged = config.staged()
     worse = frozenset(name for stage, _ in staged for name in stage.rejected)
     stages = [
-        _stage_set(number, stage, own, rows, worse, tokenizer, style)
+        _stage_set(number, stage, own, rows, worse, tokenizer, style, reward)
         for number, (stage, own) in enumerate(staged, start=1)
     ]
     holdout: list[data.Sample] = []
@@ -80,6 +81,7 @@ def _stage_set(
     worse: frozenset[str],
     tokenizer: Any,
     style: str,
+    reward: Reward | None,
 ) -> StageSet:
     own = _of(rows, stage.sources, worse)
     try:
@@ -91,6 +93,8 @@ def _stage_set(
             pairs, cut = _pairs(own, answered(_of(rows, stage.rejected, frozenset())), tokenizer, config, style)
             assert stage.beta is not None
             return StageSet(stage, config, Preference(pairs, stage.beta), 2 * len(pairs), cut)
+        if stage.objective == "grpo":
+            return _asked(stage, config, own, tokenizer, style, reward)
         samples, cut = data.tokenise(own, tokenizer, max_seq_len=config.max_seq_len, style=style)
         return StageSet(stage, config, Answers(samples), len(samples), cut)
     except JobFailure as problem:
@@ -100,6 +104,29 @@ def _stage_set(
             failure=problem.failure,
             hint=problem.hint,
         ) from None
+
+
+def _asked(
+    stage: Stage, config: TrainConfig, rows: data.Rows, tokenizer: Any, style: str, reward: Reward | None
+) -> StageSet:
+    """Return the prompts that the model is to answer, cut so that the longest answer has room."""
+    room = config.max_seq_len - (reward.max_new_tokens if reward else 0)
+    if reward is None or room < 1:
+        why = (
+            "the job has no task whose scorer could judge"
+            if reward is None
+            else f"answers of {reward.max_new_tokens} tokens leave no room in max_seq_len {config.max_seq_len}"
+        )
+        raise JobFailure(why, failure=FailureClass.CONFIG, hint="raise max_seq_len, or leave the stage out")
+    samples, _ = data.tokenise(rows, tokenizer, max_seq_len=1_048_576, style=style)
+    prompts = [
+        Prompt(one.ids[: one.prompt_length][-room:], answer) for one, answer in zip(samples, rows.answers, strict=True)
+    ]
+    cut = sum(one.prompt_length > room for one in samples)
+    assert stage.generations is not None
+    assert stage.temperature is not None
+    objective = Reinforce(prompts, reward, tokenizer, generations=stage.generations, temperature=stage.temperature)
+    return StageSet(stage, config, objective, len(prompts), cut)
 
 
 def answered(rows: data.Rows) -> data.Rows:

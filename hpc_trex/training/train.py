@@ -25,6 +25,7 @@ from hpc_trex.training.packing import packing_is_exact
 from hpc_trex.training.progress import Checkpoint, newest_checkpoint
 from hpc_trex.training.quantize import ready_for_adapters
 from hpc_trex.training.ranks import Ranks
+from hpc_trex.training.reinforce import Reward
 from hpc_trex.training.say import say
 from hpc_trex.training.sharding import ShardedRanks
 from hpc_trex.training.speed import model_flops_utilisation
@@ -45,8 +46,10 @@ class TrainedModel(NamedTuple):
     """How prompts were formatted, ``plain`` or ``chat``: the evaluation must do the same."""
 
 
-def train(spec: JobSpec, beat: Beat) -> TrainedModel:
+def train(spec: JobSpec, beat: Beat, reward: Reward | None = None) -> TrainedModel:
     """Train one trial on all ranks of the job; rank 0 saves the model in ``AttemptPaths.model``.
+
+    ``reward``: how the task judges an answer, for a ``grpo`` stage.
 
     Raises ``JobFailure`` (and ``Interrupted`` after a checkpoint).
     """
@@ -57,7 +60,7 @@ def train(spec: JobSpec, beat: Beat) -> TrainedModel:
     ranks = make_ranks(config)
     beat(Heartbeat(phase="loading", message="rows"))
     tokenizer = load_tokenizer(spec.base)
-    rows = read_set(spec, config, tokenizer)
+    rows = read_set(spec, config, tokenizer, reward)
     identity = _identity(spec, config, rows.digest)
     resume = newest_checkpoint([Path(f) for f in spec.resume_from] + [paths.checkpoints], identity=identity)
     if resume and resume.progress.finished:
@@ -104,13 +107,7 @@ def _run(plans: list[Plan], model: Any, ranks: Ranks, beat: Beat, resume: Checkp
 
 
 def make_ranks(config: TrainConfig) -> Ranks:
-    """Return the processes of the training, as ``parallel`` says. Raises :class:`JobFailure` (CONFIG) for what cannot be."""
-    if config.parallel == "fsdp" and config.quantization != "none":
-        raise JobFailure(
-            f"quantization = {config.quantization} cannot be sharded",
-            failure=FailureClass.CONFIG,
-            hint="use parallel = ddp, or quantization = none",
-        )
+    """Return the processes of the training, as ``parallel`` says."""
     accelerator = make_accelerator(config)
     if config.parallel == "fsdp" and accelerator.num_processes > 1:
         from hpc_trex.training.load import use_half
@@ -198,7 +195,7 @@ def _plans(
         Plan(
             config=own.config,
             objective=own.objective,
-            stream=data.Stream(own.objective.size, seed=spec.seed + 1_000_003 * place, ordered=rows.ordered),
+            stream=data.Stream(own.objective.drawn, seed=spec.seed + 1_000_003 * place, ordered=rows.ordered),
             total=own.steps,
             seed=spec.seed,
             form=form,
@@ -235,8 +232,8 @@ def _announce(
     say(f"attention: {loaded.attention.shown}; computing in {'bf16' if loaded.half else 'fp32'}; rows are {layout}")
     say(f"{config.method}: {trained:,} of {weights:,} weights are trained; {plans[-1].whole} steps")
     for number, (own, plan) in enumerate(zip(rows.stages, plans, strict=True), start=1):
-        what = "pairs" if own.stage.objective == "dpo" else "samples"
-        say(f"stage {number}: {own.stage.objective}, {own.objective.size} {what}, {plan.total} steps")
+        what = {"dpo": "pairs", "grpo": "prompts"}.get(own.stage.objective, "samples")
+        say(f"stage {number}: {own.stage.objective}, {own.objective.drawn} {what}, {plan.total} steps")
     if resume:
         say(f"resuming from {resume.folder} at step {resume.step}")
 

@@ -28,6 +28,10 @@ FULL = {
     "stages": STAGES,
 }
 LORA = FULL | {"method": "lora", "lora": {"rank": 4}, "stages": STAGES[1:]}
+GRPO = FULL | {
+    "stages": [{"objective": "grpo", "sources": ["good"], "generations": 4, "max_steps": 3}],
+    "batch_size": 12,
+}
 #: Name: ranks, the step at which it is asked to stop, whose checkpoints it goes on from, what is trained.
 RUNS: dict[str, tuple[int, int | None, str, dict[str, Any]]] = {
     "full": (1, None, "", FULL),
@@ -35,6 +39,8 @@ RUNS: dict[str, tuple[int, int | None, str, dict[str, Any]]] = {
     "full-fsdp": (2, 6, "", FULL | {"parallel": "fsdp"}),
     "full-on-four": (4, None, "full-fsdp", FULL | {"parallel": "fsdp", "gradient_checkpointing": True}),
     "full-on-one": (1, None, "full-fsdp", FULL),
+    "answers": (1, None, "", GRPO),
+    "answers-ddp": (2, None, "", GRPO),
     "lora": (1, None, "", LORA),
     "lora-fsdp": (2, None, "", LORA | {"parallel": "fsdp", "loss": "plain", "packing": False}),
 }
@@ -60,7 +66,13 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory, untrained: dict[str, str]
 
 @pytest.mark.parametrize(
     ("name", "alone"),
-    [("full-ddp", "full"), ("full-on-four", "full"), ("full-on-one", "full"), ("lora-fsdp", "lora")],
+    [
+        ("full-ddp", "full"),
+        ("full-on-four", "full"),
+        ("full-on-one", "full"),
+        ("answers-ddp", "answers"),
+        ("lora-fsdp", "lora"),
+    ],
 )
 def test_ranks_train_as_one_process_does(outcomes: dict[str, dict[str, Any]], name: str, alone: str) -> None:
     """Through all stages: plain texts, answers, preferences."""

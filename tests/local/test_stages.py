@@ -13,13 +13,20 @@ from hpc_trex.errors import JobFailure
 from hpc_trex.models import FailureClass
 from hpc_trex.training.beat import Interrupted
 from hpc_trex.training.data import Rows
+from tests.forked import share_of_e
 from tests.in_process import losses, trial, weights
 from tests.jobs import staged_set
 
 pytestmark = [pytest.mark.local, pytest.mark.usefixtures("one_thread", "fresh_accelerator")]
 
-DPO = {"objective": "dpo", "sources": ["good"], "rejected": ["bad"], "learning_rate": 1e-3, "max_steps": 4}
-STAGES = [
+DPO: dict[str, Any] = {
+    "objective": "dpo",
+    "sources": ["good"],
+    "rejected": ["bad"],
+    "learning_rate": 1e-3,
+    "max_steps": 4,
+}
+STAGES: list[dict[str, Any]] = [
     {"objective": "pretrain", "sources": ["text"], "max_steps": 3},
     {"objective": "sft", "max_steps": 4, "learning_rate": 1e-3},
     DPO,
@@ -40,7 +47,7 @@ def test_resumed_stages_equal_the_uninterrupted_ones_bit_by_bit(
     """Stopped within the first stage, at the end of the second, within the last."""
     import torch
 
-    train = method | {"stages": STAGES, "batch_size": 6, "max_steps": None}
+    train = {**method, "stages": STAGES, "batch_size": 6, "max_steps": None}
     whole = trial(tmp_path / "whole", untrained, rows, train=train)
     assert [point.step for point in whole.figures["curve"]] == list(range(1, 12))
     folders: tuple[str, ...] = ()
@@ -63,9 +70,10 @@ def test_the_first_loss_of_a_preference_is_that_of_having_none(
     tmp_path: Path, untrained: dict[str, str], rows: str
 ) -> None:
     """ln 2: model and reference are one. Afterwards it falls, however the batch is cut."""
+    changes: tuple[dict[str, Any], ...] = ({}, {"micro_batch_size": 3}, {"packing": False}, {"loss": "plain"})
     runs = [
-        trial(tmp_path / str(number), untrained, rows, train={"stages": [DPO], "max_steps": None} | change)
-        for number, change in enumerate(({}, {"micro_batch_size": 3}, {"packing": False}, {"loss": "plain"}))
+        trial(tmp_path / str(number), untrained, rows, train={"stages": [DPO], "max_steps": None, **change})
+        for number, change in enumerate(changes)
     ]
     for run in runs:
         assert losses(run)[0] == pytest.approx(0.693147, abs=1e-5)
@@ -137,7 +145,8 @@ def test_the_preference_loss_is_that_of_trl(tmp_path: Path, untrained: dict[str,
     from datasets import Dataset
     from torch.utils.data import SequentialSampler
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import DPOConfig, DPOTrainer
+    from trl.trainer.dpo_config import DPOConfig
+    from trl.trainer.dpo_trainer import DPOTrainer
 
     from hpc_trex.training.data import read_rows
 
@@ -156,7 +165,7 @@ def test_the_preference_loss_is_that_of_trl(tmp_path: Path, untrained: dict[str,
         if len(two) > 1
     ]
 
-    class InOrder(DPOTrainer):  # type: ignore[misc]
+    class InOrder(DPOTrainer):
         def _get_train_sampler(self, *arguments: Any) -> Any:
             return SequentialSampler(self.train_dataset)
 
@@ -172,3 +181,62 @@ def test_the_preference_loss_is_that_of_trl(tmp_path: Path, untrained: dict[str,
     logged = [entry["loss"] for entry in theirs.state.log_history if "loss" in entry]
     assert losses(ours) == pytest.approx(logged, rel=1e-3)
     assert losses(ours)[-1] < 0.68
+
+
+GRPO: dict[str, Any] = {"objective": "grpo", "sources": ["good"], "generations": 4, "max_steps": 10}
+
+
+def test_answers_that_score_become_likelier_and_a_stop_changes_nothing(
+    tmp_path: Path, untrained: dict[str, str], rows: str
+) -> None:
+    """The curve is minus the mean reward. The first step's weights are also made by hand: a plain policy gradient."""
+    import torch
+
+    from hpc_trex.training.reinforce import Reward
+
+    reward = Reward(share_of_e, ("q",), 6)
+    train = {"stages": [GRPO], "batch_size": 16, "micro_batch_size": 5, "max_steps": None, "learning_rate": 1e-2}
+    whole = trial(tmp_path / "whole", untrained, rows, train=train, reward=reward)
+    curve = losses(whole)
+    assert len(curve) == 10
+    assert sum(curve[-3:]) / 3 < sum(curve[:3]) / 3 - 0.05
+    with pytest.raises(Interrupted) as stopped:
+        trial(tmp_path / "1", untrained, rows, stop_at=4, train=train, reward=reward)
+    assert stopped.value.step == 5
+    folders = (str(tmp_path / "1" / "checkpoints"),)
+    last = trial(tmp_path / "2", untrained, rows, train=train, reward=reward, resume_from=folders)
+    assert losses(last) == curve
+    ours, theirs = weights(last), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_gradient_of_answers_is_that_of_the_policy(untrained: dict[str, str]) -> None:
+    """Of two groups with known scores: minus advantage times log-probability, over all tokens of the step."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from hpc_trex.training.data import Sample
+    from hpc_trex.training.objective import Form
+    from hpc_trex.training.reinforce import Answered, Reinforce, Reward, advantages
+
+    assert advantages([1.0, 0.0]) == pytest.approx([0.5 / 0.5001, -0.5 / 0.5001])
+    assert advantages([0.3, 0.3, 0.3]) == [0.0, 0.0, 0.0]
+    model = AutoModelForCausalLM.from_pretrained(untrained["path"])
+    samples = [Sample([5, 6, 7, 8], 2), Sample([5, 6, 9, 10, 11], 2), Sample([12, 13], 1), Sample([12, 14, 15], 1)]
+    gains = [*advantages([1.0, 0.0]), *advantages([0.2, 0.6])]
+    objective = Reinforce([], Reward(share_of_e, (), 4), None, generations=2, temperature=1.0)
+    objective.take(
+        {place: Answered(*one) for place, one in enumerate(zip(samples, [1.0, 0.0, 0.2, 0.6], gains, strict=True))}
+    )
+    _, arguments = objective.arguments([0, 1, 2, 3], Form("packed", additive_mask=False, pad_id=0), "cpu", idle=False)
+    loss = objective.compute(model, None, *arguments) / 4
+    assert float(loss) == pytest.approx(-0.45)
+    torch.autograd.backward(loss)
+    ours = model.get_input_embeddings().weight.grad.clone()
+    model.zero_grad()
+    tokens = sum(sample.answer_tokens for sample in samples)
+    for sample, gain in zip(samples, gains, strict=True):
+        logs = model(torch.tensor([sample.ids])).logits[0].log_softmax(-1)
+        for place in range(sample.prompt_length, len(sample.ids)):
+            torch.autograd.backward(-gain * logs[place - 1, sample.ids[place]] / tokens, retain_graph=True)
+    assert torch.allclose(ours, model.get_input_embeddings().weight.grad, atol=1e-5)

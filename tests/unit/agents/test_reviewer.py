@@ -12,7 +12,7 @@ from hpc_trex.agents.defaults import default_plan
 from hpc_trex.agents.distance import NEAR, distance, recipe_distance
 from hpc_trex.agents.moves import load_playbook
 from hpc_trex.agents.reviewer import near_duplicates, review
-from hpc_trex.models import DataRecipe, Resources, RoundPlan, TrainConfig, TrialPlan
+from hpc_trex.models import DataRecipe, MetricSpec, Resources, RoundPlan, TrainConfig, TrialPlan
 from hpc_trex.models.operators import (
     Convert,
     Dedup,
@@ -45,6 +45,15 @@ def staged(**stage: object) -> TrialPlan:
 def test_the_default_plan_is_accepted() -> None:
     tree = FakeTree()
     assert review(default_plan(tree), tree) == []
+
+
+def test_a_stage_of_rewards_needs_a_metric_that_judges_one_answer() -> None:
+    bad, tree = plan(trials=(staged(objective="grpo"),)), FakeTree()
+    assert review(bad, tree) == []
+    tree.task = tree.task.model_copy(update={"metric": MetricSpec(keep=("kind",))})
+    assert review(bad, tree) == [
+        "trial 1: stage 1 (grpo) is not possible: the task's scorer needs columns that training rows do not have: kind"
+    ]
 
 
 @pytest.mark.parametrize(

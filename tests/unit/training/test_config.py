@@ -72,11 +72,19 @@ def test_the_stages_of_a_training_are_filled_in_their_order() -> None:
         ({"objective": "dpo", "sources": ["a"], "rejected": ["a"]}, "cannot be in sources and in rejected"),
         ({"rejected": ["a"]}, "rejected and beta are of objective"),
         ({"beta": 0.1}, "rejected and beta are of objective"),
+        ({"generations": 4}, "generations and temperature are of objective"),
+        ({"objective": "grpo", "generations": 5}, "batch_size 16 is no multiple of generations 5"),
     ],
 )
 def test_a_stage_that_contradicts_itself_is_refused(stage: dict[str, object], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         TrainConfig.model_validate({"stages": [stage]})
+
+
+@pytest.mark.parametrize("other", [{"quantization": "nf4"}, {"stages": [{"objective": "grpo"}]}], ids=str)
+def test_what_cannot_be_sharded_is_refused(other: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="parallel = fsdp: "):
+        TrainConfig.model_validate({"parallel": "fsdp"} | other)
 
 
 def test_four_bit_weights_say_what_they_lack() -> None:
