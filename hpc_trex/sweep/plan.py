@@ -57,6 +57,9 @@ def read_request(file: Path | None, given: dict[str, Any]) -> SweepRequest:
             raw = tomllib.loads(file.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise UsageProblem(f"{file}: not a valid TOML file: {error}", hint="docs/sweeps.md shows one") from error
+    for typed, other in (("tasks", "suite"), ("suite", "tasks")):  # both say which tasks: what is typed wins
+        if typed in given and other not in given:
+            raw.pop(other, None)
     if "llm" in raw:
         given = {**given, "llm": _over(llm_table(raw["llm"], where), given.get("llm", {}))}
     try:

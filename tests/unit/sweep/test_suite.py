@@ -10,11 +10,12 @@ import pytest
 from hpc_trex.cli.main import main
 from hpc_trex.cli.sweep_ftbench import command, preset
 from hpc_trex.errors import NotFound, UsageProblem
+from hpc_trex.ftbench.cards import load_card
 from hpc_trex.ftbench.suites import SUITES, refuse_not_fetched, suite_tasks
 from hpc_trex.sweep.asked import brought_to, checked
 from hpc_trex.sweep.element import describe
 from hpc_trex.sweep.folder import read_config
-from hpc_trex.sweep.plan import plan_lines, plan_sweep
+from hpc_trex.sweep.plan import plan_lines, plan_sweep, read_request
 from hpc_trex.sweep.records import ElementState, Standing, SweepRequest
 from hpc_trex.sweep.table import table, table_text
 
@@ -34,6 +35,7 @@ def test_a_suite_is_a_name_or_a_folder_of_cards(folder, tmp_path):
     assert suite_tasks("ftbench") == SUITES["ftbench"]
     assert len(suite_tasks("ftbench")) == len(suite_tasks("ftbench-mini")) == 10
     assert suite_tasks(str(folder)) == (str(folder / "a.toml"), str(folder / "b-triage" / "card.toml"))
+    assert all(load_card(task).card.name == task for tasks in SUITES.values() for task in tasks)
     with pytest.raises(NotFound, match="did you mean ftbench-mini"):
         suite_tasks("ftbench-min")
     (tmp_path / "empty").mkdir()
@@ -58,6 +60,14 @@ def large(tmp_path):
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         (model / name).write_text("{}")
     return str(model)
+
+
+def test_what_is_typed_of_suite_and_tasks_wins_over_the_file(tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text('suite = "ftbench-mini"\n')
+    assert checked(read_request(file, {"tasks": ("mini-triage",)})).tasks == ("mini-triage",)
+    file.write_text('tasks = ["mini-triage"]\n')
+    assert len(checked(read_request(file, {"suite": "ftbench-mini"})).tasks) == 10
 
 
 def test_models_are_evaluated_alone_once_and_first(make, large):
