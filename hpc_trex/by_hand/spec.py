@@ -17,7 +17,7 @@ class HandSpec(Record):
     model: str = "builtin:tiny-qwen3"
     """``builtin:NAME``, a folder or a hub id, as ``launch --model``."""
     adapter: str | None = None
-    """Folder of a peft adapter on top of it: evaluated, or, with ``method = "full"``, merged and trained on."""
+    """Folder of a peft adapter on top of it: evaluated, trained on, or, with ``method = "full"``, merged and trained on."""
     task: str | None = None
     """A built-in task or the path of a task card: its sources are trained on, its dev rows evaluated."""
     data: str | None = None

@@ -30,6 +30,34 @@ def add_lora(model: Any, settings: LoraSettings) -> Any:
     return get_peft_model(model, config)
 
 
+def go_on_with(model: Any, settings: LoraSettings, adapter: str) -> Any:
+    """Return a model that was loaded with an adapter, that adapter trainable.
+
+    ``all-linear`` stands for the modules that the adapter has. Raises :class:`JobFailure` (CONFIG) where the settings are others than its own.
+    """
+    held = model.peft_config["default"]
+    own = {
+        "rank": held.r,
+        "alpha": held.lora_alpha,
+        "dropout": held.lora_dropout,
+        "use_dora": held.use_dora,
+        "use_rslora": held.use_rslora,
+    }
+    if ALL_LINEAR not in settings.targets:
+        own["targets"] = set(held.target_modules)
+    wanted = settings.model_dump(include=set(own)) | ({"targets": set(settings.targets)} if "targets" in own else {})
+    other = [f"lora.{name} is {wanted[name]}, the adapter has {own[name]}" for name in own if wanted[name] != own[name]]
+    if other:
+        raise JobFailure(
+            f"the adapter in {adapter} cannot be trained on with other settings: {'; '.join(other)}",
+            failure=FailureClass.CONFIG,
+            hint="take its own settings, or method = full, which merges it first",
+        )
+    for name, value in model.named_parameters():
+        value.requires_grad_("lora_" in name)
+    return model
+
+
 def check_targets(model: Any, targets: tuple[str, ...]) -> str | list[str]:
     """Return peft's ``target_modules``. A name matches a module of that name, or one that ends with ``.name``."""
     if ALL_LINEAR in targets:

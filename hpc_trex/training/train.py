@@ -12,7 +12,7 @@ from hpc_trex.errors import JobFailure
 from hpc_trex.layout import AttemptPaths
 from hpc_trex.models import FailureClass, Heartbeat, JobSpec, ModelRef, TrainConfig, digest
 from hpc_trex.training import data
-from hpc_trex.training.adapters import add_lora
+from hpc_trex.training.adapters import add_lora, go_on_with
 from hpc_trex.training.attention import EAGER, FLASH
 from hpc_trex.training.batches import Layout
 from hpc_trex.training.beat import Beat
@@ -148,12 +148,6 @@ def _load(spec: JobSpec, config: TrainConfig, *, sharded: bool) -> Loaded:
     import torch
 
     full = config.method == "full"
-    if spec.base.adapter and not full:
-        raise JobFailure(
-            "a base model with an adapter cannot get a second one",
-            failure=FailureClass.CONFIG,
-            hint="use method = full",
-        )
     if full and config.quantization != "none":
         raise JobFailure(
             f"quantization = {config.quantization} is for adapters: 4-bit weights cannot be trained themselves",
@@ -169,14 +163,20 @@ def _load(spec: JobSpec, config: TrainConfig, *, sharded: bool) -> Loaded:
         stay=sharded,
     )
     # peft freezes the base under an adapter; merged, all of it is to be trained again.
-    model = loaded.model.merge_and_unload().requires_grad_(True) if spec.base.adapter else loaded.model
+    model = loaded.model
+    if spec.base.adapter and full:
+        model = model.merge_and_unload().requires_grad_(True)
     if config.quantization != "none":
         model = ready_for_adapters(model)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    if full:
+        return loaded._replace(model=model)
+    if spec.base.adapter:
+        return loaded._replace(model=go_on_with(model, config.lora, spec.base.adapter))
     # New adapters begin with random weights: the seed decides them.
     torch.manual_seed(spec.seed)
-    return loaded._replace(model=model if full else add_lora(model, config.lora))
+    return loaded._replace(model=add_lora(model, config.lora))
 
 
 def _plans(

@@ -256,10 +256,18 @@ def test_precision_bf16_trains_on_a_cpu_too(tmp_path: Path, base: dict[str, str]
     assert dtypes == {torch.float32}
 
 
-def test_adapter_on_an_adapter_is_refused(tmp_path: Path, base: dict[str, str], rows: str) -> None:
+def test_a_training_goes_on_with_an_adapter_or_merges_it(tmp_path: Path, base: dict[str, str], rows: str) -> None:
     first = trial(tmp_path / "1", base, rows, train=LORA)
-    with pytest.raises(JobFailure) as caught:
-        trial(tmp_path / "2", first.ref.model_dump(), rows, train=LORA)
+    again = trial(tmp_path / "2", first.ref.model_dump(), rows, train=LORA)
+    assert losses(again)[0] < losses(first)[0]
+    assert again.ref.path == first.ref.path
+    assert again.ref.adapter == str(tmp_path / "2" / "model")
+    trained = {name for name, value in again.model.named_parameters() if value.requires_grad}
+    assert trained == {name for name, value in first.model.named_parameters() if value.requires_grad}
+    with pytest.raises(
+        JobFailure, match=r"lora\.rank is 16, the adapter has 4; lora\.dropout is 0\.0, the adapter has 0\.2"
+    ) as caught:
+        trial(tmp_path / "other", first.ref.model_dump(), rows, train={"method": "lora"})
     assert caught.value.failure is FailureClass.CONFIG
     merged = trial(tmp_path / "3", first.ref.model_dump(), rows)
     assert losses(merged)[0] < losses(first)[0]
