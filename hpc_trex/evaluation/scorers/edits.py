@@ -9,7 +9,6 @@ pooled. Differences, each because its source is a data file or a model that we d
   signs and pypinyin know nothing about: 1.4 insertions, cheaper between two punctuation marks, dearer between a mark and
   another sign. Which of several almost equal alignments is cheapest can differ by that;
 - traditional signs are not turned into simplified ones (OpenCC);
-- punctuation is what Unicode calls punctuation or a symbol, there a list;
 - at most :data:`MOST` alignments of a pair are looked at, there those of ten seconds;
 - precision, recall and F are not rounded to four places on the way.
 """
@@ -21,15 +20,19 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from typing import NamedTuple
 
-from hpc_trex.evaluation.scorers.swaps import is_mark, merge_swaps
+from hpc_trex.evaluation.scorers.swaps import MARKS, merge_swaps
 
 #: Alignments of one pair of sentences that are looked at.
 MOST = 64
 #: Sentences that differ more in length have one alignment looked at only.
 LENGTHS_APART = 10
 BETA = 0.5
-#: Thousandths of an insertion: of two signs of which nothing is known, and the share of their kinds.
-_ONE, _UNLIKE, _MARKS, _MIXED, _SIGNS = 12000, 14000, 0, 5988, 3000
+#: Of replacing a sign by one of which nothing is known, in insertions: for the meaning and the look, then for the kinds of signs. They are
+#: added in upstream's order, as floating point numbers: which of two alignments is cheaper can hang on the last digit.
+MEANING, LOOK = 4 / 6, 0.5
+BOTH_MARKS, ONE_MARK, NO_MARK = 0.0, 0.499, 0.25
+#: Signs that only the costs count as punctuation.
+RARE_MARKS = frozenset("〰〾〿\ufe4f")
 
 
 class Step(NamedTuple):
@@ -88,19 +91,19 @@ def f_half(right: float, more: float, missing: float) -> float:
     return (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
 
 
-def _replace(a: str, b: str) -> int:
-    marks = is_mark(a) + is_mark(b)
-    return _UNLIKE + (_SIGNS, _MIXED, _MARKS)[marks]
+def _replace(a: str, b: str) -> float:
+    marks = sum(sign in MARKS or sign in RARE_MARKS for sign in (a, b))
+    return MEANING + LOOK + (NO_MARK, ONE_MARK, BOTH_MARKS)[marks]
 
 
 def _cheapest(source: str, target: str) -> Ops:
     """Return for each pair of places the last steps of the cheapest ways there: kind and how many signs it spans."""
-    cost = [[0] * (len(target) + 1) for _ in range(len(source) + 1)]
+    cost = [[0.0] * (len(target) + 1) for _ in range(len(source) + 1)]
     ops: Ops = {}
     for i in range(1, len(source) + 1):
-        cost[i][0], ops[i, 0] = i * _ONE, [("D", 1)]
+        cost[i][0], ops[i, 0] = float(i), [("D", 1)]
     for j in range(1, len(target) + 1):
-        cost[0][j], ops[0, j] = j * _ONE, [("I", 1)]
+        cost[0][j], ops[0, j] = float(j), [("I", 1)]
     for i, a in enumerate(source):
         for j, b in enumerate(target):
             if a == b:
@@ -109,18 +112,18 @@ def _cheapest(source: str, target: str) -> Ops:
             turned = _turned(source, target, i, j, cost)
             ways = [
                 ("S", 1, cost[i][j] + _replace(a, b)),
-                ("I", 1, cost[i + 1][j] + _ONE),
-                ("D", 1, cost[i][j + 1] + _ONE),
+                ("I", 1, cost[i + 1][j] + 1),
+                ("D", 1, cost[i][j + 1] + 1),
             ]
             if turned:
-                ways.insert(0, ("T", turned + 1, cost[i - turned][j - turned] + turned * _ONE))
+                ways.insert(0, ("T", turned + 1, cost[i - turned][j - turned] + turned))
             least = min(way[2] for way in ways)
             cost[i + 1][j + 1] = least
             ops[i + 1, j + 1] = [(kind, span) for kind, span, price in ways if price == least]
     return ops
 
 
-def _turned(source: str, target: str, i: int, j: int, cost: list[list[int]]) -> int:
+def _turned(source: str, target: str, i: int, j: int, cost: list[list[float]]) -> int:
     """Return the least k for which the last k + 1 signs of both are the same in another order; 0 where there is none."""
     if source[i] not in target[:j] or target[j] not in source[:i]:
         return 0

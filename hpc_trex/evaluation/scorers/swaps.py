@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
+import string
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hpc_trex.evaluation.scorers.edits import Step
 
 
-def is_mark(sign: str) -> bool:
-    """Tell whether a sign is punctuation or a symbol."""
-    return unicodedata.category(sign)[0] in "PS"
+#: Signs that count as punctuation. Not among them: the full stop and the opening quotation mark of Chinese (U+3002, U+300A).
+MARKS = frozenset(
+    string.punctuation
+    + "！？｡＂＃＄％＆＇（）＊＋，－／：；＜＝＞＠［＼］＾＿｀｛｜｝～｟｠｢｣､、〃》「」『』【】〔〕〖〗〘〙〚〛〜〝〞〟–—‘'‛“”„‟…‧"  # noqa: RUF001 - what they are
+)
 
 
 def merge_swaps(steps: list[Step], source: str, target: str) -> list[Step]:
@@ -49,7 +51,7 @@ def _swap(three: list[Step], source: str, target: str) -> bool:
 
 def _moved(one: str, other: str) -> bool:
     long, short = (one, other) if len(one) >= len(other) else (other, one)
-    if any(len(word) == 1 and is_mark(word) for word in (long, short)) or len(long) - len(short) > 1:
+    if any(len(word) == 1 and word in MARKS for word in (long, short)) or len(long) - len(short) > 1:
         return False
     if len(short) == 1:
         return long == short
