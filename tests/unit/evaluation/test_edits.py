@@ -53,7 +53,7 @@ def test_the_edits_of_a_correction(source, target, wanted):
     ],
 )
 def test_edits_equal_those_of_upstreams_rule(source, target, wanted):
-    """What ``alignment.py`` and ``merger.py`` give with their data files empty: tried beside ours on 4,000 random pairs, all equal."""
+    """What a transcript of ``alignment.py`` and ``merger.py`` gave, their data files empty; on 4,000 random pairs it gave ours."""
     assert edits(source, target) == wanted
 
 
