@@ -85,6 +85,8 @@ class LaunchOptions(Record):
     """Gates at which the search waits for a person."""
     eval_backend: str = "hf"
     """What answers in evaluations (:class:`EvalSettings`)."""
+    eval_scoring: str = "same-job"
+    """Where the answers are scored."""
     replay: str | None = None
     """A search whose recorded answers of the language model are given again, without asking it."""
     knowledge: bool = False
@@ -200,7 +202,7 @@ def _config(
                 | ({"trials": options.trials} if options.trials else {})
             ),
             llm=llm_settings(options.researcher, options.llm, options.llm_serve),
-            evaluate=EvalSettings.model_validate({"backend": options.eval_backend}),
+            evaluate=EvalSettings.model_validate({"backend": options.eval_backend, "scoring": options.eval_scoring}),
             parallel=parallel,
             seed=options.seed,
             default_train=dict(loaded.card.default_train),

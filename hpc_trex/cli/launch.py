@@ -23,7 +23,9 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
     epilog="\b\nExamples:\n  hpc-trex launch\n  hpc-trex launch --task my-task.toml --model Qwen/Qwen3-1.7B --profile mycluster --max-nodes 12 -d",
 )
 @click.option("--task", default="mini-triage", show_default=True, help="Built-in task, a card's path, or lm-eval:NAME.")
-@click.option("--source", multiple=True, metavar="NAME=FILE", help="Bring training rows: prompt and answer, or as the task's.")
+@click.option(
+    "--source", multiple=True, metavar="NAME=FILE", help="Bring training rows: prompt and answer, or as the task's."
+)
 @click.option("--model", default="builtin:tiny-qwen3", show_default=True, help="builtin:NAME, a folder, or a hub id.")
 @click.option("--profile", default="local", show_default=True, help="Where jobs run: a profile's name or file.")
 @click.option("--name", help="Name of the search; default: the task's name and a number.")
@@ -54,6 +56,13 @@ AMOUNT = click.FloatRange(min=0, min_open=True)
     help="Start from earlier searches, and be remembered.",
 )
 @click.option("--approve", type=Names(), default=(), help="Wait for you at these: requirements, strategy, data.")
+@click.option(
+    "--eval-scoring",
+    type=click.Choice(["same-job", "own-job"]),
+    default="same-job",
+    show_default=True,
+    help="Where answers are scored; own-job: one without a GPU, in the environment of the profile's score.",
+)
 @click.option(
     "--eval-backend",
     type=click.Choice(["hf", "auto", "vllm"]),

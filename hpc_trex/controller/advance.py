@@ -11,6 +11,7 @@ from hpc_trex.controller.best import best_trial
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.repairs import Then, after_failure, follow
 from hpc_trex.controller.review import check_claims, end_struck, struck_end
+from hpc_trex.controller.scoring import unscored, whole_result
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.models import (
     FATES,
@@ -19,7 +20,6 @@ from hpc_trex.models import (
     AttemptView,
     FailureClass,
     JobKind,
-    JobResult,
     NodeState,
     NodeView,
     SearchState,
@@ -164,9 +164,19 @@ def _advance_trial(work: Work, trial: TrialView, *, prepared: bool) -> Iterator[
     if last.state in LIVE:
         return
     if last.state is AttemptState.SUCCEEDED:
-        _end_trial_done(work, trial, last)
+        if unscored(work, last):
+            yield Ready(trial.node, trial.trial, JobKind.SCORE, len(attempts) + 1)
+        else:
+            _end_trial_done(work, trial, attempts)
         return
-    if last.failure is not None and may_repair(last.failure):
+    yield from _after_failure(work, trial, last)
+
+
+def _after_failure(work: Work, trial: TrialView, last: AttemptView) -> Iterator[Ready]:
+    """Return the job that follows a failed one of a trial: after a repair, or as it was; or end the trial."""
+    # Scoring has nothing that an agent could repair: it is the task's.
+    kind = JobKind.SCORE if last.kind is JobKind.SCORE else trial.kind
+    if kind is not JobKind.SCORE and last.failure is not None and may_repair(last.failure):
         then = after_failure(work, work.store.node(trial.node), trial, last)
         if then is Then.WAIT:
             return
@@ -179,7 +189,7 @@ def _advance_trial(work: Work, trial: TrialView, *, prepared: bool) -> Iterator[
     if not again:
         _end_trial_failed(work, trial, last.failure or FailureClass.LOST, last.message)
         return
-    yield Ready(trial.node, trial.trial, trial.kind, last.attempt + 1, trial.micro_batch_size)
+    yield Ready(trial.node, trial.trial, kind, last.attempt + 1, trial.micro_batch_size)
 
 
 def _may_retry(work: Work, node: int, trial: int, last: AttemptView) -> bool:
@@ -221,10 +231,8 @@ def _environment_retry(work: Work, node: int, trial: int, last: AttemptView) -> 
     return True
 
 
-def _end_trial_done(work: Work, trial: TrialView, last: AttemptView) -> None:
-    from hpc_trex.files import read_record
-
-    result = read_record(work.attempt_paths(last).result, JobResult)
+def _end_trial_done(work: Work, trial: TrialView, attempts: list[AttemptView]) -> None:
+    result = whole_result(work, attempts)
     if result is None:
         # The file was read once (the attempt is recorded as succeeded) and is gone since.
         _end_trial_failed(work, trial, FailureClass.LOST, "its result file was removed")

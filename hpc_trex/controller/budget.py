@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.spec import resources_of
-from hpc_trex.models import JobKind, Resources
+from hpc_trex.models import JobKind, Resources, TrialState
 from hpc_trex.tree.spending import spent
 
 #: How the message of a search begins that a cap other than the number of rounds has ended (exit code 7).
 REACHED = "budget reached: "
 #: Sums of hours are compared with so much room: 0.1 ten times is not quite 1.
 ROUNDING = 1e-9
+#: Jobs after which answers may have to be scored.
+ANSWERING = (JobKind.BASELINE, JobKind.TRAIN, JobKind.TEST)
 
 
 class Hours(NamedTuple):
@@ -50,6 +52,8 @@ def fits(work: Work, kind: JobKind, *, beside: int = 0) -> bool:
     ``beside``: so many more of its kind that wait for a slot.
     """
     one = worst(resources_of(work, kind))
+    if kind in ANSWERING:
+        one += _scoring(work)
     jobs = Hours(one.gpu * (1 + beside), one.cpu * (1 + beside))
     return not _over(work, jobs + _kept(work, kind))
 
@@ -65,7 +69,7 @@ def reached(work: Work) -> str:
     What runs may end below its worst case, so it holds back further jobs (:func:`fits`) but ends no search.
     """
     budget, cost = work.config.budget, work.store.cost()
-    one = worst(work.config.profile.train) + worst(resources_of(work, JobKind.TEST))
+    one = worst(work.config.profile.train) + worst(resources_of(work, JobKind.TEST)) + _scoring(work) + _scoring(work)
     for cap, used, more, unit in (
         (budget.gpu_hours, cost.gpu_hours, one.gpu, "GPU"),
         (budget.cpu_hours, cost.cpu_hours, one.cpu, "CPU"),
@@ -94,11 +98,28 @@ def too_small(work: Work, kind: JobKind) -> str:
 def _kept(work: Work, kind: JobKind) -> Hours:
     """Return what is kept for the sealed test: nothing once its job has been asked for, or is what is asked for now."""
     budget = work.config.budget
-    if kind is JobKind.TEST or (budget.gpu_hours is None and budget.cpu_hours is None):
+    if budget.gpu_hours is None and budget.cpu_hours is None:
         return NOTHING
-    if work.store.has_attempt(JobKind.TEST):
+    owed = _owed(work, kind)
+    if kind is JobKind.TEST or work.store.has_attempt(JobKind.TEST):
+        return owed
+    return owed + worst(resources_of(work, JobKind.TEST)) + _scoring(work)
+
+
+def _scoring(work: Work) -> Hours:
+    """Return the worst case of scoring one trial's answers, where that is a job of its own."""
+    own = work.config.evaluate.scoring == "own-job" or work.config.profile.score is not None
+    return worst(resources_of(work, JobKind.SCORE)) if own else NOTHING
+
+
+def _owed(work: Work, kind: JobKind) -> Hours:
+    """Return what is kept for the scoring of trials that are under way; without the one that is asked for now."""
+    one = _scoring(work)
+    if one == NOTHING:
         return NOTHING
-    return worst(resources_of(work, JobKind.TEST))
+    scored = sum(1 for live in work.store.live_attempts() if live.kind is JobKind.SCORE)
+    waiting = max(0, len(work.store.trials(TrialState.ACTIVE)) - scored - int(kind is JobKind.SCORE))
+    return Hours(one.gpu * waiting, one.cpu * waiting)
 
 
 def _over(work: Work, more: Hours) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from hpc_trex.agents.claim_records import Records
 from hpc_trex.controller.claim_data import data_facts, read_dev
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.scoring import generator_of, whole_result
 from hpc_trex.errors import EnvironmentProblem, UsageProblem
 from hpc_trex.evaluation.scorers import AGGREGATES, SCORERS
 from hpc_trex.files import folder_digest, read_record
@@ -35,14 +36,16 @@ MEANS = ("exact_match", "accuracy", "accuracy_norm", "json_fields", "rouge1", "r
 
 def records_of(work: Work, view: NodeView, trial: TrialView) -> Records | None:
     """Return what there is of a trial's records; None for one that never had a job of its own."""
-    attempt = next((one for one in reversed(work.store.attempts(view.id, trial.trial)) if _counts(one)), None)
+    counting = [one for one in work.store.attempts(view.id, trial.trial) if _counts(one)]
+    attempt = generator_of(counting)
     if attempt is None:
         return None
     paths, files = work.paths, work.attempt_paths(attempt)
-    result = read_record(files.result, JobResult)
+    result = whole_result(work, counting)
     unread: dict[str, str] = {}
-    samples = _samples(files.samples, unread)
-    digests = {"rows": _digest("rows", paths.dev, unread), "samples": _digest("samples", files.samples, unread)}
+    answered = work.attempt_paths(counting[-1]).samples  # where the answers were scored
+    samples = _samples(answered, unread)
+    digests = {"rows": _digest("rows", paths.dev, unread), "samples": _digest("samples", answered, unread)}
     if files.model.is_dir():
         digests["model"] = _digest("model", files.model, unread, folder_digest)
     rules = eval_digest(work.card, work.config.evaluate)

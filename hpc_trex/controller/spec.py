@@ -8,8 +8,9 @@ from hpc_trex import version
 from hpc_trex.agents.executor import effective
 from hpc_trex.controller.advance import Ready
 from hpc_trex.controller.context import Work
+from hpc_trex.controller.scoring import answers_of
 from hpc_trex.errors import TrexError
-from hpc_trex.models import FailureClass, JobContainer, JobKind, JobSandbox, JobSpec, ModelRef, Resources
+from hpc_trex.models import EvalSettings, FailureClass, JobContainer, JobKind, JobSandbox, JobSpec, ModelRef, Resources
 from hpc_trex.slurm.containers import from_environment, image_digest, model_folders
 from hpc_trex.tree.repairs import repairs
 
@@ -21,6 +22,9 @@ def resources_of(work: Work, kind: JobKind) -> Resources:
         return profile.prepare
     if kind in (JobKind.BASELINE, JobKind.TEST):
         return profile.evaluate
+    if kind is JobKind.SCORE:
+        alone = {"nodes": 1, "processes_per_node": 1, "gpus_per_node": 0}
+        return profile.score or profile.evaluate.model_copy(update=alone)
     if kind is JobKind.BASE:
         return profile.train.model_copy(update={"nodes": 1, "processes_per_node": 1})
     return profile.train
@@ -45,7 +49,7 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
         sources={name: str(paths.sources / f"{name}.jsonl") for name in work.card.sources},
         block_rows=(str(paths.block),),
         base=base,
-        evaluate=config.evaluate,
+        evaluate=_evaluation(work),
         seed=config.seed,
         resources=resources_of(work, item.kind),
         stall_seconds=config.profile.hang_minutes * 60,
@@ -53,7 +57,7 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
         idle_gpu_seconds=config.profile.idle_gpu_minutes * 60,
         idle_gpu_percent=config.profile.idle_gpu_percent,
         cache_dir=str(work.cache),
-        container=_container(work),
+        container=_container(work, item.kind),
         sandbox=_sandbox(work),
     )
     if item.kind is JobKind.PREPARE:
@@ -80,6 +84,9 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
                 ),
             }
         )
+    if item.kind is JobKind.SCORE:
+        rows = paths.test if work.store.trial(item.node, item.trial).kind is JobKind.TEST else paths.dev
+        return spec.model_copy(update={"eval_rows": str(rows), "to_score": answers_of(work, item.node, item.trial)})
     if item.kind is JobKind.TEST:
         return spec.model_copy(
             update={"eval_rows": str(paths.test), "compare": {"base": base, "chosen": _chosen(work, item.node, base)}}
@@ -101,8 +108,15 @@ def folders_of(work: Work) -> tuple[Path, ...]:
     return (work.paths.root, work.cache, *model, *from_environment(["HPC_TREX_SITE"]))
 
 
-def _container(work: Work) -> JobContainer | None:
-    container = work.config.profile.container
+def _evaluation(work: Work) -> EvalSettings:
+    """Return the settings of evaluations; a profile with an environment for scoring has it used."""
+    given = work.config.evaluate
+    return given.model_copy(update={"scoring": "own-job"}) if work.config.profile.score is not None else given
+
+
+def _container(work: Work, kind: JobKind) -> JobContainer | None:
+    profile = work.config.profile
+    container = (profile.of_scoring if kind is JobKind.SCORE else profile).container
     if container is None:
         return None
     return JobContainer(image=container.image, sha256=image_digest(container, work.cache), program=version())

@@ -20,8 +20,9 @@ from hpc_trex.errors import ClusterRefused
 from hpc_trex.faults import reach
 from hpc_trex.files import user_name, write_record
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, JobKind, SearchState, TrialState
+from hpc_trex.slurm.profiles import make_scheduler
 from hpc_trex.slurm.queue import MOST_DOUBLINGS
-from hpc_trex.slurm.scheduler import TAKES_NO_JOBS, JobRequest, SubmitRefused, SubmitUnavailable
+from hpc_trex.slurm.scheduler import TAKES_NO_JOBS, JobRequest, Scheduler, SubmitRefused, SubmitUnavailable
 from hpc_trex.tree.events import AttemptEnded, AttemptIntended, AttemptQueued
 from hpc_trex.tree.openings import TestOpened, openings
 
@@ -99,7 +100,7 @@ def _start(work: Work, item: Ready) -> int:
     paths = work.paths.attempt(item.node, item.trial, item.attempt)
     paths.root.mkdir(parents=True, exist_ok=True)
     resources = resources_of(work, item.kind)
-    if item.kind is JobKind.TEST and item.attempt > 1:
+    if item.attempt > 1 and work.store.trial(item.node, item.trial).kind is JobKind.TEST:
         _note_opening(work, item)
     work.record(
         AttemptIntended(
@@ -127,6 +128,8 @@ def _note_opening(work: Work, item: Ready) -> None:
         return  # a controller that died has done it
     last = work.store.attempts(item.node, item.trial)[-1]
     why = f"attempt {item.attempt}: the one before gave no result ({(last.failure or FailureClass.LOST).value})"
+    if last.state is AttemptState.SUCCEEDED:
+        why = "the scoring of its answers"
     opened = TestOpened(node=item.node, trial=item.trial, attempt=item.attempt, why=why, user=user_name())
     work.record(opened.model_copy(update={"host": socket.gethostname()}))
 
@@ -139,7 +142,7 @@ def _hand_over(work: Work, item: Ready, token: str) -> int:
     request = JobRequest(token, paths.root, paths.spec, item.kind, resources, folders_of(work))
     reach("submit/before", token)
     try:
-        job_id = work.scheduler.submit(request)
+        job_id = _scheduler(work, item.kind).submit(request)
     except SubmitUnavailable as error:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(work.submit_failures, MOST_DOUBLINGS))
         work.submit_failures += 1
@@ -160,11 +163,20 @@ def _hand_over(work: Work, item: Ready, token: str) -> int:
     return 1
 
 
+def _scheduler(work: Work, kind: JobKind) -> Scheduler:
+    """Return what starts a job of this kind: scoring may have an environment of its own. All are polled alike."""
+    profile = work.config.profile
+    if kind is not JobKind.SCORE or profile.of_scoring == profile:
+        return work.scheduler
+    return make_scheduler(profile.of_scoring)
+
+
 def _what(item: Ready) -> str:
     names = {
         JobKind.BASE: "base model",
         JobKind.PREPARE: "data",
         JobKind.BASELINE: "baseline evaluation",
         JobKind.TEST: "sealed test",
+        JobKind.SCORE: f"scoring of trial {item.trial}",
     }
     return names.get(item.kind, f"trial {item.trial}")

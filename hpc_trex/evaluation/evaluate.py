@@ -10,6 +10,7 @@ from typing import Any
 
 from hpc_trex.evaluation.choice import compile_choice, continuations
 from hpc_trex.evaluation.generation import check_room, hold_model
+from hpc_trex.evaluation.later import Said, can_wait, write_answers
 from hpc_trex.evaluation.lm_tasks import score_rows
 from hpc_trex.evaluation.metrics import Judged
 from hpc_trex.evaluation.scoring import Evaluation, brought_together, judge_rows, ordered_flags
@@ -31,13 +32,15 @@ def evaluate(
     *,
     style: str | None = None,
     hold: Callable[..., Any] | None = None,
-) -> Evaluation:
+    later: Path | None = None,
+) -> Evaluation | None:
     """Answer every row greedily, score the answers by the task card's metric and write ``samples_path``.
 
     ``style`` (``plain`` or ``chat``) must be the one that the training used; default: :func:`prompt_style`. It runs on
     one process: in a distributed job call it on rank 0 only, with the bare model. The model's mode (training or not) is
     the same afterwards. ``hold`` makes another back end than the model in memory (:func:`vllm_model.hold_vllm`);
-    ``model`` is None then. Raises ``TrexError`` for a card or rows that cannot be used.
+    ``model`` is None then. ``later``: where the answers are texts they are only written there, and None is returned
+    (:mod:`hpc_trex.evaluation.later`). Raises ``TrexError`` for a card or rows that cannot be used.
     """
     began = time.monotonic()
     was_training = model is not None and model.training  # lm-eval switches it off
@@ -57,13 +60,24 @@ def evaluate(
         if card.metric.lm_eval is not None:
             definition = Path(spec.task_card).parent / "lm-eval"
             answered = score_rows(held, card.metric.lm_eval, definition, rows, style)
+        elif card.metric.mode == "choice":
+            answered = _chosen(held, card, rows, style)
         else:
-            answered = _answers(held, card, rows, style)
-        flags = [ordered_flags(found) for found in _flags(rows, answered, held, card, style)]
+            texts = _written(held, card, rows)
+        ends = _ends(rows, held, card, style)
     finally:
         if model is not None:
             model.train(was_training)
-    evaluation = brought_together(card, spec.evaluate, rows, [one.judged for one in answered], flags)
+    if can_wait(card):
+        if later is not None:
+            write_answers(
+                later, [Said(row.row_id, text, end) for row, text, end in zip(rows, texts, ends, strict=True)]
+            )
+            return None
+        answered = [Answered(*pair) for pair in zip(texts, judge_rows(rows, texts, card.metric), strict=True)]
+    judged = [one.judged for one in answered]
+    flags = [ordered_flags((*one.flags, *end)) for one, end in zip(judged, ends, strict=True)]
+    evaluation = brought_together(card, spec.evaluate, rows, judged, flags)
     write_samples(samples_path, map(_sample, rows, answered, flags))
     evaluation.extra["eval_seconds"] = time.monotonic() - began
     return evaluation
@@ -105,37 +119,40 @@ def _progress(beat: Beat, total: int, batch_size: int) -> Callable[[int], None]:
     return report
 
 
-def _answers(held: Any, card: TaskCard, rows: list[EvalRow], style: str) -> list[Answered]:
-    """Return what came of each row, in the rows' order, from lm-eval's evaluator."""
+def _chosen(held: Any, card: TaskCard, rows: list[EvalRow], style: str) -> list[Answered]:
+    """Return the option that the model finds likeliest for each row, from lm-eval's evaluator."""
+    judged: dict[int, Judged] = {}
+    _run(held, card, compile_choice(card, rows, style, judged))
+    return [Answered(judged[index].answer, judged[index]) for index in range(len(rows))]
+
+
+def _written(held: Any, card: TaskCard, rows: list[EvalRow]) -> list[str]:
+    """Return what the model writes to each row, from lm-eval's evaluator."""
+    result = _run(held, card, compile_task(card, rows))
+    said = {sample["doc_id"]: sample["filtered_resps"][0] for sample in result["samples"][card.name]}
+    return [said[index] for index in range(len(rows))]
+
+
+def _run(held: Any, card: TaskCard, task: Any) -> Any:
     from lm_eval.evaluator import evaluate as run
 
-    judged: dict[int, Judged] = {}
-    choice = card.metric.mode == "choice"
-    task = compile_choice(card, rows, style, judged) if choice else compile_task(card, rows)
-    result = run(held, {"tasks": {card.name: task}, "groups": {}}, bootstrap_iters=0, log_samples=True)
-    if choice:
-        return [Answered(judged[index].answer, judged[index]) for index in range(len(rows))]
-    said = {sample["doc_id"]: sample["filtered_resps"][0] for sample in result["samples"][card.name]}
-    texts = [said[index] for index in range(len(rows))]
-    return [Answered(*pair) for pair in zip(texts, judge_rows(rows, texts, card.metric), strict=True)]
+    return run(held, {"tasks": {card.name: task}, "groups": {}}, bootstrap_iters=0, log_samples=True)
 
 
-def _flags(rows: list[EvalRow], answered: list[Answered], held: Any, card: TaskCard, style: str) -> list[set[str]]:
-    """Return what is to be said of each answer, how it came to its end included."""
-    flags = []
-    for row, (_, judged) in zip(rows, answered, strict=True):
-        found = set(judged.flags)
+def _ends(rows: list[EvalRow], held: Any, card: TaskCard, style: str) -> list[tuple[str, ...]]:
+    """Return how each answer came to its end, and whether its prompt was cut."""
+    found = []
+    for row in rows:
         if card.metric.mode == "choice":
             # The last token of an option is predicted, never read.
             room = max([held.length_of(option) for option in continuations(row, style)], default=1) - 1
+            truncated = False
         else:
             room = card.metric.max_new_tokens
-            if held.was_truncated(row.text):
-                found.add("truncated")
-        if held.was_cut(row.text, room):
-            found.add("prompt_cut")
-        flags.append(found)
-    return flags
+            truncated = held.was_truncated(row.text)
+        marks = (("truncated", truncated), ("prompt_cut", held.was_cut(row.text, room)))
+        found.append(tuple(name for name, holds in marks if holds))
+    return found
 
 
 def _sample(row: EvalRow, answered: Answered, flags: tuple[str, ...]) -> EvaluatedRow:

@@ -10,8 +10,8 @@ from hpc_trex.models import EvalSettings, MetricSpec, TaskCard, digest
 #: Raised whenever the same answers would be scored otherwise (tests/unit/evaluation/test_frozen.py holds known scores).
 SCORING = 1
 
-#: Settings that decide how fast an evaluation is, never what comes out.
-_FREE = {"batch_size"}
+#: Settings that decide how fast an evaluation is, or where, never what comes out.
+_FREE = {"batch_size", "scoring"}
 
 #: Longest answer, in tokens, of a task of lm-eval that names none: as in lm-eval itself.
 LM_EVAL_TOKENS = 256

@@ -69,13 +69,25 @@ def _prepare(job: Job) -> JobResult:
 
 def _baseline(job: Job) -> JobResult:
     evaluation = _evaluate(job, job.spec.base, job.paths.samples)
-    return job.result(
-        scores={"main": evaluation.main},
-        eval_digest=evaluation.rules,
-        extra_scores=dict(evaluation.extra),
-        samples=str(job.paths.samples),
-        hashes={"base": folder_digest(Path(job.spec.base.path)), **_evaluated(job)},
-    )
+    return job.result(**_main(job, evaluation, {"base": folder_digest(Path(job.spec.base.path))}))
+
+
+def _main(job: Job, evaluation: Any, hashes: dict[str, str]) -> dict[str, Any]:
+    """Return what a result says of an evaluation; of one that a job of its own will score, where its answers are."""
+    if evaluation is None:
+        return {"unscored": {"main": str(_answers(job.paths.samples))}, "hashes": hashes}
+    return {
+        "scores": {"main": evaluation.main},
+        "eval_digest": evaluation.rules,
+        "extra_scores": dict(evaluation.extra),
+        "samples": str(job.paths.samples),
+        "hashes": hashes | _evaluated(job),
+    }
+
+
+def _answers(samples: Path) -> Path:
+    """Return the file of answers that becomes this file of samples."""
+    return samples.with_name(samples.name.replace("samples", "answers"))
 
 
 def _evaluated(job: Job) -> dict[str, str]:
@@ -85,21 +97,48 @@ def _evaluated(job: Job) -> dict[str, str]:
 
 
 def _test(job: Job) -> JobResult:
-    from hpc_trex.evaluation.scoring import paired_difference
-
     missing = {"base", "chosen"} - job.spec.compare.keys()
     if missing:
         raise JobFailure(f"a test job needs compare.{', compare.'.join(sorted(missing))}", failure=FailureClass.CONFIG)
-    base = _evaluate(job, job.spec.compare["base"], job.paths.root / "samples-base.jsonl")
+    first = job.paths.root / "samples-base.jsonl"
+    base = _evaluate(job, job.spec.compare["base"], first)
     chosen = _evaluate(job, job.spec.compare["chosen"], job.paths.samples)
+    if base is None or chosen is None:
+        return job.result(unscored={"base": str(_answers(first)), "chosen": str(_answers(job.paths.samples))})
+    return job.result(**_compared(job, base, chosen))
+
+
+def _score(job: Job) -> JobResult:
+    """Judge the answers that another job has left; no model is loaded, and no torch."""
+    from hpc_trex.evaluation.later import score_answers
+
+    job.beat(Heartbeat(phase="evaluating"))
+    given = job.spec.to_score
+    if given.keys() not in ({"main"}, {"base", "chosen"}):
+        raise JobFailure("a score job needs to_score.main, or base and chosen", failure=FailureClass.CONFIG)
+    places = {"base": job.paths.root / "samples-base.jsonl"}
+    found = {
+        name: score_answers(job.spec, Path(path), places.get(name, job.paths.samples)) for name, path in given.items()
+    }
+    for name, one in found.items():
+        say(f"{name}: {_shown(one.main)}")
+    if "main" in found:
+        return job.result(**_main(job, found["main"], {}))
+    return job.result(**_compared(job, found["base"], found["chosen"]))
+
+
+def _compared(job: Job, base: Any, chosen: Any) -> dict[str, Any]:
+    """Return what a result says of two models on the same rows."""
+    from hpc_trex.evaluation.scoring import paired_difference
+
     difference = paired_difference(base, chosen, job.spec.evaluate)
     say(f"difference {_shown(difference)}")
-    return job.result(
-        scores={"base": base.main, "chosen": chosen.main, "difference": difference},
-        eval_digest=chosen.rules,
-        extra_scores=dict(chosen.extra),
-        samples=str(job.paths.samples),
-    )
+    return {
+        "scores": {"base": base.main, "chosen": chosen.main, "difference": difference},
+        "eval_digest": chosen.rules,
+        "extra_scores": dict(chosen.extra),
+        "samples": str(job.paths.samples),
+    }
 
 
 def _train(job: Job) -> JobResult | None:
@@ -110,22 +149,15 @@ def _train(job: Job) -> JobResult | None:
     trained = train(job.spec, job.beat, task_reward(job.spec))
     if job.rank != 0:
         return None
-    extra, samples, scores, rules = dict(trained.extra_scores), None, {}, ""
     model = folder_digest(Path(trained.ref.adapter or trained.ref.path))
     hashes = {**trained.hashes, "base": folder_digest(Path(job.spec.base.path)), "model": model}
+    found: dict[str, Any] = {"hashes": hashes}
     if job.spec.eval_rows:
-        evaluation = _evaluate(job, trained.ref, job.paths.samples, loaded=trained)
-        scores, rules = {"main": evaluation.main}, evaluation.rules
-        extra |= evaluation.extra
-        samples = str(job.paths.samples)
-        hashes |= _evaluated(job)
+        found = _main(job, _evaluate(job, trained.ref, job.paths.samples, loaded=trained), hashes)
+    found["extra_scores"] = dict(trained.extra_scores) | found.get("extra_scores", {})
     return job.result(
-        scores=scores,
-        eval_digest=rules,
-        extra_scores=extra,
-        samples=samples,
+        **found,
         model=trained.ref.model_copy(update={"style": trained.style}),
-        hashes=hashes,
         **trained.figures,
     )
 
@@ -149,9 +181,14 @@ def _evaluate(job: Job, ref: ModelRef, samples: Path, *, loaded: Any = None) -> 
         evaluation = _by_vllm(job, ref, samples, tokenizer, style, loaded)
     else:
         model = loaded.model if loaded else load_model(ref, attention="auto", precision="auto").model
-        evaluation = evaluate(model, tokenizer, spec, rows, samples, job.beat, style=style)
-    say(f"{ref.name}{' with adapter' if ref.adapter else ''} ({backend}): {_shown(evaluation.main)}")
+        evaluation = evaluate(model, tokenizer, spec, rows, samples, job.beat, style=style, later=_later(spec, samples))
+    what = "answers written, to be scored by a job of their own" if evaluation is None else _shown(evaluation.main)
+    say(f"{ref.name}{' with adapter' if ref.adapter else ''} ({backend}): {what}")
     return evaluation
+
+
+def _later(spec: JobSpec, samples: Path) -> Path | None:
+    return _answers(samples) if spec.evaluate.scoring == "own-job" else None
 
 
 def _by_vllm(job: Job, ref: ModelRef, samples: Path, tokenizer: Any, style: str | None, loaded: Any) -> Any:
@@ -170,7 +207,8 @@ def _by_vllm(job: Job, ref: ModelRef, samples: Path, tokenizer: Any, style: str 
         return held[0]
 
     try:
-        return evaluate(None, tokenizer, job.spec, Path(job.spec.eval_rows), samples, job.beat, style=style, hold=hold)
+        rows, later = Path(job.spec.eval_rows), _later(job.spec, samples)
+        return evaluate(None, tokenizer, job.spec, rows, samples, job.beat, style=style, hold=hold, later=later)
     finally:
         for one in held:
             one.release()
@@ -186,12 +224,13 @@ KINDS: dict[JobKind, Callable[[Job], JobResult | None]] = {
     JobKind.BASELINE: _baseline,
     JobKind.TRAIN: _train,
     JobKind.TEST: _test,
+    JobKind.SCORE: _score,
 }
 
 
 def _keep_sealed(spec: JobSpec) -> None:
-    """Refuse rows of a sealed test, under whatever name, to every job but the final evaluation."""
-    if spec.kind is JobKind.TEST:
+    """Refuse rows of a sealed test, under whatever name, to every job but the final evaluation and its scoring."""
+    if spec.kind is JobKind.TEST or (spec.kind is JobKind.SCORE and "chosen" in spec.to_score):
         return
     named = (*spec.sources.values(), spec.eval_rows, spec.data_dir)
     test = SearchPaths(Path(spec.task_card).parents[1]).test

@@ -30,6 +30,8 @@ class EvalSettings(Record):
 
     backend: Literal["hf", "auto", "vllm"] = "hf"
     """What answers: the model in memory, or vLLM from its files; ``auto``: vLLM where there is one and a GPU."""
+    scoring: Literal["same-job", "own-job"] = "same-job"
+    """``own-job``: what the model wrote is scored by a job of its own, without a GPU (the profile's ``score``)."""
     batch_size: int = Field(default=64, ge=1)
     bootstrap: int = Field(default=1000, ge=100)
     """Resamples of the confidence interval."""
@@ -93,6 +95,8 @@ class JobSpec(Record):
     seed: int = 0
     resume_from: tuple[str, ...] = ()
     """``checkpoints/`` folders of earlier attempts, newest last; the newest complete checkpoint of all is taken."""
+    to_score: dict[str, str] = {}
+    """Kind ``score``: files of answers to ``eval_rows``, ``main``, or ``base`` and ``chosen``."""
     compare: dict[str, ModelRef] = {}
     """Kind ``test``: the models to evaluate on the same rows; ``base`` and ``chosen``."""
     resources: Resources = Resources()
@@ -162,6 +166,8 @@ class JobResult(Record):
     """Further metrics and rates, e.g. ``unparsable``, ``truncated``, ``train_loss``, ``holdout_loss``."""
     model: ModelRef | None = None
     """The trained model; of a ``base`` job, the base it made."""
+    unscored: dict[str, str] = {}
+    """Files of answers that a job of their own is to score, as its spec names them; there are no scores then."""
     samples: str | None = None
     """``samples.jsonl``: id, prompt, answer, reference, score and flags per row."""
     data_manifest: dict[str, object] | None = None

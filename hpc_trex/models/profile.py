@@ -46,6 +46,15 @@ class Serving(Resources):
     """It must answer within so long after its start."""
 
 
+class Scoring(Resources):
+    """The job that scores what a model wrote (``evaluate.scoring = "own-job"``), in an environment of its own."""
+
+    python: str | None = None
+    """Interpreter with hpc-trex, numpy and the metric's libraries; default: the profile's. One that is named runs outside the container."""
+    setup: tuple[str, ...] | None = None
+    """Shell lines before it instead of the profile's; with them no module is loaded."""
+
+
 class Container(Record):
     """The image that jobs run in, and what starts it. The image's hash goes into every result."""
 
@@ -74,6 +83,8 @@ class Profile(Record):
     train: Resources = Resources()
     prepare: Resources = Resources()
     evaluate: Resources = Resources()
+    score: Scoring | None = None
+    """Of the job that scores answers; default: ``evaluate`` without GPUs. Where it stands, answers are scored so."""
     serve: Serving | None = None
     """The job of a served language model; default: ``train``, on one node."""
     controller: Resources = Resources(mem_gb=2.0, minutes=720)
@@ -140,6 +151,18 @@ class Profile(Record):
     poll_seconds: float = Field(default=30.0, gt=0)
     """Pause between two looks at the queue."""
     share: Literal["private", "group"] = "private"
+
+    @property
+    def of_scoring(self) -> Profile:
+        """The profile as a job that scores answers sees it: with the environment of ``score``."""
+        if self.score is None:
+            return self
+        changes: dict[str, object] = {}
+        if self.score.python is not None:
+            changes |= {"python": self.score.python, "container": None, "runner": ()}
+        if self.score.setup is not None:
+            changes |= {"setup": self.score.setup, "modules": ()}
+        return self.model_copy(update=changes)
 
     @property
     def image_of_code(self) -> str | None:

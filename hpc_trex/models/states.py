@@ -54,13 +54,16 @@ LIVE = (AttemptState.INTENT, AttemptState.QUEUED, AttemptState.RUNNING)
 
 
 class JobKind(StrEnum):
-    """What a job does. ``BASE`` makes a built-in base model; ``TEST`` is the only kind that sees the sealed test."""
+    """What a job does. ``BASE`` makes a built-in base model; ``TEST`` is the only kind that sees the sealed test, and ``SCORE``
+    where it judges the answers to it.
+    """
 
     BASE = "base"
     PREPARE = "prepare"
     BASELINE = "baseline"
     TRAIN = "train"
     TEST = "test"
+    SCORE = "score"
 
 
 class FailureClass(StrEnum):
