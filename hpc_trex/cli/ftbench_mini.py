@@ -24,7 +24,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--policies", type=Names(), help="Which round is built on next.  [default: uct]")
 @click.option("--profile", help="Where the searches run: a profile's name or file.  [default: local]")
 @click.option("--inner-profile", help="Profile of the jobs inside a search.  [default: the same, as local processes]")
-@click.option("--max-nodes", type=COUNT, help="Rounds of each search.  [default: 4]")
+@click.option("--max-nodes", type=COUNT, help="Rounds of each search.  [default: 3]")
 @click.option("--trials", type=click.IntRange(1, 5), help="Trials a round.  [default: 2]")
 @click.option("--throttle", type=COUNT, help="Searches at once.  [default: what this machine bears; Slurm: no limit]")
 @click.option(

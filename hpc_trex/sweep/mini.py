@@ -13,7 +13,7 @@ from hpc_trex.sweep.plan import element_resources, read_request
 from hpc_trex.sweep.records import SweepRequest
 
 #: What the default is to take, with one seed: under 25 minutes on two cores (docs/performance.md has the measurement).
-ROUNDS, TRIALS = 4, 2
+ROUNDS, TRIALS = 3, 2
 #: No repeats: they would cost as much again as the search. So one seed's choice rests on one run of each trial.
 NOISE = NoiseSettings(floor_repeats=0, final_candidates=1, final_seeds=1)
 
