@@ -100,7 +100,7 @@ def _start(work: Work, item: Ready) -> int:
     paths = work.paths.attempt(item.node, item.trial, item.attempt)
     paths.root.mkdir(parents=True, exist_ok=True)
     resources = resources_of(work, item.kind)
-    if item.attempt > 1 and work.store.trial(item.node, item.trial).kind is JobKind.TEST:
+    if item.trial and item.attempt > 1 and work.store.trial(item.node, item.trial).kind is JobKind.TEST:
         _note_opening(work, item)
     work.record(
         AttemptIntended(

@@ -25,6 +25,7 @@ from hpc_trex.agents.movement import Before, case_report, outcomes
 from hpc_trex.agents.moves import TRAIN_FIELDS
 from hpc_trex.agents.protocol import Sample
 from hpc_trex.models import FailureClass, Insight
+from hpc_trex.models.asking import ASKING
 from hpc_trex.models.cases import CaseReport
 from hpc_trex.models.knowledge import Lesson
 from tests.unit.agents.llm.asking import BUDGET, PLAYBOOK, design, grown, part, row
@@ -81,7 +82,9 @@ def test_from_the_baseline_the_default_plan_is_what_is_changed() -> None:
 def test_every_operator_and_every_field_with_its_bounds_is_told() -> None:
     messages = design(FakeTree(), 0)
     operators, training = part(messages, "Data operators"), part(messages, "Training")
-    for operator in (one for one in OPERATORS if one.model_fields["op"].default != CODE):
+    unsaid = [one for one in OPERATORS if one in ASKING or one.model_fields["op"].default == CODE]
+    assert not [one for one in unsaid if f"- {one.model_fields['op'].default}: " in operators], "not in this search"
+    for operator in (one for one in OPERATORS if one not in unsaid):
         fields = operator.model_fields
         assert f"- {fields['op'].default}: " in operators
         assert all(f"  - {name}: " in operators for name in fields if name != "op")
