@@ -189,6 +189,8 @@ class JobResult(Record):
     world_size: int = 1
     parallel: str = ""
     """Of several processes: ``ddp`` or ``fsdp``."""
+    compiled: bool = False
+    """Its layers were run through torch.compile."""
     host: str = ""
     job_id: str = ""
     resumed_from_step: int = 0

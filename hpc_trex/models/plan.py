@@ -14,7 +14,7 @@ MAX_TRIALS = 5
 MAX_STAGES = 4
 
 #: Fields of TrainConfig that say how the numbers are computed.
-_HOW = {"attention", "loss", "parallel"}
+_HOW = {"attention", "compiled", "loss", "parallel"}
 #: Fields that came after the first searches, with the value at which an identity does not name them.
 _LATER: dict[str, object] = {"quantization": "none"}
 _LATER_LORA: dict[str, object] = {"use_dora": False, "use_rslora": False}
@@ -96,6 +96,8 @@ class TrainConfig(Record):
     """``nf4``: the frozen base in 4 bits under the adapters (QLoRA, arXiv 2305.14314); needs a GPU and bitsandbytes."""
     loss: Literal["auto", "plain", "chunked"] = "auto"
     """How the cross entropy is computed, not what it is: ``chunked`` never holds the logits of a whole batch."""
+    compiled: bool = False
+    """torch.compile, layer by layer: takes minutes before the first step, so only long trainings on GPUs can gain."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Several processes: each holds the whole model, or (FSDP2) a part of it, for what does not fit into one GPU."""
     stages: tuple[Stage, ...] = Field(default=(), max_length=MAX_STAGES)

@@ -15,6 +15,7 @@ import torch
 
 from hpc_trex.models import Heartbeat
 from hpc_trex.training.batches import Batch
+from hpc_trex.training.compiled import uncompiled
 from hpc_trex.training.data import Sample
 from hpc_trex.training.losses import log_probabilities
 from hpc_trex.training.objective import Form, counted
@@ -101,7 +102,7 @@ class Reinforce:
         torch.manual_seed((loop.plan.seed * 1_000_003 + loop.step) * 1_021 + place)
         ids = torch.tensor([asked.ids] * self.generations, device=loop.device)
         loop.losses.eval()
-        with torch.no_grad(), loop.ranks.accelerator.autocast():
+        with torch.no_grad(), uncompiled(loop.plan.config.compiled), loop.ranks.accelerator.autocast():
             texts = loop.bare.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=self.temperature,
                 top_k=0, top_p=1.0, max_new_tokens=self.reward.max_new_tokens, pad_token_id=self.tokenizer.pad_token_id,

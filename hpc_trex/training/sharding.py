@@ -15,6 +15,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from hpc_trex.training.compiled import layers
 from hpc_trex.training.losses import LossModel, choose_chunk
 from hpc_trex.training.ranks import Ranks
 
@@ -98,13 +99,6 @@ class ShardedRanks(Ranks):
         for value in (value for name, value in every.items() if not adapters or name in names):
             seen.setdefault(id(value), gathered(value))
         return {name: seen[id(value)] for name, value in every.items() if id(value) in seen}
-
-
-def layers(model: Any) -> list[Any]:
-    """Return the modules that are sharded by themselves: those that transformers says must not be split."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    kinds = set(base._no_split_modules or ())
-    return [module for module in base.modules() if type(module).__name__ in kinds]
 
 
 def whole(value: Any) -> Any:

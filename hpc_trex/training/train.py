@@ -17,6 +17,7 @@ from hpc_trex.training.attention import EAGER, FLASH
 from hpc_trex.training.batches import Layout
 from hpc_trex.training.beat import Beat
 from hpc_trex.training.checkpoint import mark_finished
+from hpc_trex.training.compiled import compile_layers, uncompiled
 from hpc_trex.training.load import Loaded, load_model, load_tokenizer
 from hpc_trex.training.loop import Loop, Plan, Trained, mean_loss
 from hpc_trex.training.losses import loss_model
@@ -67,6 +68,8 @@ def train(spec: JobSpec, beat: Beat, reward: Reward | None = None) -> TrainedMod
         return _already_trained(resume, config, tokenizer, rows)
     beat(Heartbeat(phase="loading", message="model"))
     loaded = _load(spec, config, sharded=isinstance(ranks, ShardedRanks))
+    if config.compiled:
+        compile_layers(loaded.model)
     ranks.losses(loaded.model, config.loss)
     plans = _plans(spec, config, loaded, rows, ranks, tokenizer, identity)
     beat(Heartbeat(phase="loading", message="ready"))
@@ -75,9 +78,12 @@ def train(spec: JobSpec, beat: Beat, reward: Reward | None = None) -> TrainedMod
         if ranks.world > 1:
             say(f"{ranks.world} processes ({ranks.name})")
     trained = _run(plans, loaded.model, ranks, beat, resume)
+    uncompiled(config.compiled)
     saved = ranks.saved(loaded.model)
     ranks.wait()
-    figures = _figures(trained, loaded, ranks.world, ranks.name) | {"resumed_from_step": resume.step if resume else 0}
+    figures = _figures(trained, loaded, ranks.world, ranks.name, compiled=config.compiled) | {
+        "resumed_from_step": resume.step if resume else 0
+    }
     ref, whole, extra = spec.base, plans[-1].whole, _extra(trained, rows)
     if beat.rank == 0:
         beat(Heartbeat(phase="saving", step=whole, total_steps=whole))
@@ -278,7 +284,9 @@ def _extra(trained: Trained, rows: TrainingSet) -> dict[str, float]:
     return extra
 
 
-def _figures(trained: Trained, loaded: Loaded, world: int, parallel: str = "") -> dict[str, Any]:
+def _figures(
+    trained: Trained, loaded: Loaded, world: int, parallel: str = "", *, compiled: bool = False
+) -> dict[str, Any]:
     import torch
 
     if torch.cuda.is_available():
@@ -294,6 +302,7 @@ def _figures(trained: Trained, loaded: Loaded, world: int, parallel: str = "") -
         "attention": loaded.attention.shown,
         "world_size": world,
         "parallel": parallel if world > 1 else "",
+        "compiled": compiled,
         "peak_memory_gb": round(peak, 3),
         "mfu": model_flops_utilisation(loaded.model, trained.tokens_per_second, world),
     }

@@ -256,6 +256,26 @@ def test_precision_bf16_trains_on_a_cpu_too(tmp_path: Path, base: dict[str, str]
     assert dtypes == {torch.float32}
 
 
+def test_compiled_layers_train_as_the_written_ones(
+    tmp_path: Path, base: dict[str, str], rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the compiler's front half: what a C++ compiler or Triton makes of it takes minutes on a CPU."""
+    import torch
+
+    from hpc_trex.training import compiled
+
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    train = {"max_steps": 4, "batch_size": 4}
+    plain = trial(tmp_path / "plain", base, rows, train=train)
+    try:
+        other = trial(tmp_path / "other", base, rows, train=train | {"compiled": True})
+    finally:
+        torch.compiler.set_stance("default")
+    assert losses(other) == pytest.approx(losses(plain), rel=1e-4)
+    assert (plain.figures["compiled"], other.figures["compiled"]) == (False, True)
+    assert weights(other).keys() == weights(plain).keys()
+
+
 def test_a_training_goes_on_with_an_adapter_or_merges_it(tmp_path: Path, base: dict[str, str], rows: str) -> None:
     first = trial(tmp_path / "1", base, rows, train=LORA)
     again = trial(tmp_path / "2", first.ref.model_dump(), rows, train=LORA)
