@@ -24,7 +24,7 @@ from hpc_trex.agents.llm.prompts import load_prompt
 from hpc_trex.agents.movement import Before, case_report, outcomes
 from hpc_trex.agents.moves import TRAIN_FIELDS
 from hpc_trex.agents.protocol import Sample
-from hpc_trex.models import FailureClass, Insight
+from hpc_trex.models import FailureClass, Insight, Stage
 from hpc_trex.models.asking import ASKING
 from hpc_trex.models.cases import CaseReport
 from hpc_trex.models.knowledge import Lesson
@@ -83,12 +83,14 @@ def test_every_operator_and_every_field_with_its_bounds_is_told() -> None:
     messages = design(FakeTree(), 0)
     operators, training = part(messages, "Data operators"), part(messages, "Training")
     unsaid = [one for one in OPERATORS if one in ASKING or one.model_fields["op"].default == CODE]
-    assert not [one for one in unsaid if f"- {one.model_fields['op'].default}: " in operators], "not in this search"
+    assert not [one for one in unsaid if f"\n- {one.model_fields['op'].default}: " in operators], "not in this search"
     for operator in (one for one in OPERATORS if one not in unsaid):
         fields = operator.model_fields
         assert f"- {fields['op'].default}: " in operators
         assert all(f"  - {name}: " in operators for name in fields if name != "op")
     assert all(f"  - {name.removeprefix('lora.')}: " in training for name in TRAIN_FIELDS)
+    assert all(f"  - {name}: " in training for name in Stage.model_fields)
+    assert "rejected: list of string; default []" in training
     assert "drop_fraction: number > 0 < 1; default 0.3" in operators
     assert 'schedule: "constant" | "linear" | "cosine"; default "cosine"' in training
     assert len(OPERATORS) >= 12
