@@ -15,7 +15,7 @@ from hpc_trex.agents.defaults import default_train
 from hpc_trex.agents.llm.fence import one_line, paragraph
 from hpc_trex.agents.llm.fit import MUST, Part
 from hpc_trex.agents.protocol import TreeView
-from hpc_trex.models import LoraSettings, Source, TrainConfig, TrialPlan
+from hpc_trex.models import LoraSettings, Source, Stage, TrainConfig, TrialPlan
 from hpc_trex.models.asking import ASKING
 from hpc_trex.models.operators import Step
 
@@ -98,6 +98,8 @@ def training_part(view: TreeView) -> Part:
     lines += _field_lines(TrainConfig.model_json_schema(), without=("lora",))
     lines.append("Fields of train.lora:")
     lines += _field_lines(LoraSettings.model_json_schema())
+    lines.append("Fields of a stage in train.stages; what is left out is as train says:")
+    lines += _field_lines(Stage.model_json_schema())
     lines.append("Beside train a trial has:")
     lines += _field_lines(TrialPlan.model_json_schema(), without=("train",))
     lines.append(f"This task starts from train = {train_json(default_train(view))}")
