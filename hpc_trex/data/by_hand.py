@@ -22,12 +22,14 @@ from hpc_trex.errors import NotFound, UsageProblem
 from hpc_trex.files import write_record
 from hpc_trex.ftbench.built import at_hand, refuse_forbidden
 from hpc_trex.ftbench.cards import LoadedCard, load_card, source_path
-from hpc_trex.ftbench.materialise import block_lines
+from hpc_trex.ftbench.materialise import block_text, kind_of
+from hpc_trex.ftbench.options import Options
 from hpc_trex.ftbench.problems import read_toml, validated
 from hpc_trex.ftbench.readers import data_files, read_source
 from hpc_trex.ftbench.render import Renderer, RowProblem
 from hpc_trex.ftbench.rows import Row
 from hpc_trex.ftbench.sealed import refuse_sealed
+from hpc_trex.ftbench.splits import read_split
 from hpc_trex.layout import cache
 from hpc_trex.models import DataRecipe, Heartbeat, JobKind, JobSandbox, JobSpec, ModelRef, Prompt, Source, TaskCard
 from hpc_trex.models.asking import RowQuestion
@@ -192,11 +194,7 @@ def _loaded(recipe: DataRecipe) -> list[str]:
 def _rendered(name: str, source: Source, render: Renderer, origin: Path) -> Iterator[Row]:
     if source.rendered:
         render = Renderer(Prompt(), str(origin))
-    if source.path is not None and name != "test":
-        files = data_files(source_path(source, origin))
-        refuse_sealed(files, f"{origin}: {name}")
-        if name != "dev":
-            refuse_forbidden(files, f"{origin}: {name}")
+    _refuse(name, source, origin)
     for raw in read_source(source, origin):
         try:
             prompt, answer = render(raw.columns)
@@ -205,6 +203,28 @@ def _rendered(name: str, source: Source, render: Renderer, origin: Path) -> Iter
                 f"{raw.where}: {problem}", hint="mend the row, the templates under prompt, or the source's shape"
             ) from None
         yield Row(f"{name}:{raw.line}", prompt, answer, name)
+
+
+def _refuse(name: str, source: Source, origin: Path) -> None:
+    """Raise :class:`UsageProblem` for files that are not for this use."""
+    if source.path is None or name == "test":
+        return
+    files = data_files(source_path(source, origin))
+    refuse_sealed(files, f"{origin}: {name}")
+    if name != "dev":
+        refuse_forbidden(files, f"{origin}: {name}")
+
+
+def _guard(card: TaskCard, readable: TaskCard, render: Renderer, origin: Path) -> str:
+    """Return the block list of the card's dev and test."""
+    _refuse("dev", readable.dev, origin)
+    options = Options(card.metric, str(origin))
+    placed = [
+        *read_split("dev", readable.dev, render, origin, options),
+        *read_split("test", readable.test, render, origin, options),
+    ]
+    kinds = [kind_of(one.more, card.metric) for one in placed]
+    return block_text([one.row for one in placed], kinds, similar=card.contamination.similar)
 
 
 @contextlib.contextmanager
@@ -240,11 +260,8 @@ def _spec(alone: Alone, work: Path, base: str | None, sample: int | None, target
         sources[name] = str(path)
     block = []
     if alone.guarded:
-        guarded = [row for part in ("dev", "test") for row in _rendered(part, getattr(readable, part), render, origin)]
         block = [work / "block.txt"]
-        block[0].write_text(
-            "".join(f"{line}\n" for line in block_lines(guarded, similar=card.contamination.similar)), encoding="utf-8"
-        )
+        block[0].write_text(_guard(card, readable, render, origin), encoding="utf-8")
     write_record(work / "card.json", card)
     model = Path(base).expanduser().absolute() if base else work / "no-model"
     return JobSpec(

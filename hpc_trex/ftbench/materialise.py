@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -28,13 +28,13 @@ from hpc_trex.files import (
 from hpc_trex.ftbench.built import Built, at_hand
 from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.ngrams import NGRAM, telling_ngrams
-from hpc_trex.ftbench.options import Options
+from hpc_trex.ftbench.options import KEPT, Options
 from hpc_trex.ftbench.render import Renderer
 from hpc_trex.ftbench.rows import Row, item_hash
 from hpc_trex.ftbench.similar import lines_of
 from hpc_trex.ftbench.splits import Splits, check_labels, check_stops, read_split, separated
 from hpc_trex.layout import SearchPaths
-from hpc_trex.models import TaskCard, digest
+from hpc_trex.models import MetricSpec, TaskCard, digest
 
 #: Beside a card that came from lm-eval: its definition.
 LM_EVAL_FOLDER = "lm-eval"
@@ -104,9 +104,10 @@ def read_card(loaded: LoadedCard, *, drop_overlap: bool = False, built: Built | 
     check_labels(card.metric, dev, test)
     check_stops(card.metric, dev, test)
     # Where upstream's own splits overlap nobody can mend the files: the fetch counts it, and those rows are left out.
-    named = {**loaded.card.sources, "dev": loaded.card.dev, "test": loaded.card.test}
+    named = {f"sources.{name}": source for name, source in loaded.card.sources.items()}
+    named |= {"dev": loaded.card.dev, "test": loaded.card.test}
     return separated(
-        sources, dev, test, drop_overlap, {name for name, source in named.items() if source.table is not None}
+        sources, dev, test, drop_overlap, {key for key, source in named.items() if source.table is not None}
     )
 
 
@@ -115,10 +116,9 @@ def _write(card: TaskCard, splits: Splits, work: SearchPaths) -> None:
     for name, rows in splits.sources.items():
         write_atomic(work.sources / f"{name}.jsonl", _jsonl(rows))
     write_atomic(work.dev, _jsonl(splits.dev, splits.more))
-    write_atomic(
-        work.block,
-        "".join(f"{line}\n" for line in block_lines([*splits.dev, *splits.test], similar=card.contamination.similar)),
-    )
+    rows = [*splits.dev, *splits.test]
+    kinds = [kind_of(splits.more.get(row.row_id, {}), card.metric) for row in rows]
+    write_atomic(work.block, block_text(rows, kinds, similar=card.contamination.similar))
     write_record(work.card, card)
     shared = umask_of(work.root) == GROUP_UMASK  # whoever of the group goes on with the search runs its last job
     work.test.parent.mkdir(mode=0o770 if shared else 0o700)
@@ -137,14 +137,24 @@ def _copy_definition(loaded: LoadedCard, work: SearchPaths) -> None:
     shutil.copytree(definition, work.card.parent / LM_EVAL_FOLDER, copy_function=shutil.copyfile)
 
 
-def block_lines(rows: list[Row], *, similar: bool = True) -> list[str]:
+def kind_of(more: Mapping[str, Any], metric: MetricSpec) -> str:
+    """Return the kind of a row of dev or test, of its further keys: what ``metric.groups`` says of it; empty without."""
+    return str(more[KEPT][metric.groups]) if metric.groups else ""
+
+
+def block_text(rows: Sequence[Row], kinds: Sequence[str], *, similar: bool = True) -> str:
+    """Return the block list for rows of dev and test, each with its kind."""
+    return "".join(f"{line}\n" for line in block_lines(rows, kinds, similar=similar))
+
+
+def block_lines(rows: Sequence[Row], kinds: Sequence[str] = (), *, similar: bool = True) -> list[str]:
     """Return the block list's lines: hashes of whole prompts, then of what tells a prompt or an answer by a part, then
     fingerprints of short prompts.
     """
-    prompts = [row.prompt for row in rows]
-    grams = telling_ngrams(prompts) | telling_ngrams([row.answer for row in rows])
+    prompts, answers = [row.prompt for row in rows], [row.answer for row in rows]
+    grams = telling_ngrams(prompts, kinds=kinds) | telling_ngrams(answers, kinds=kinds)
     lines = sorted({item_hash(prompt) for prompt in prompts}) + [f"n{NGRAM}:{gram:016x}" for gram in sorted(grams)]
-    return lines + (lines_of(prompts) if similar else [])
+    return lines + (lines_of(prompts, kinds) if similar else [])
 
 
 def _jsonl(rows: list[Row], more: Mapping[str, Mapping[str, Any]] = MappingProxyType({})) -> str:

@@ -2,7 +2,7 @@
 
 A prompt of few words has no telling n-gram (:mod:`hpc_trex.ftbench.ngrams`). Here it is the set of its runs of
 :data:`GRAM` characters, letters and digits in lower case and one blank for whatever stands between them. Runs that many
-prompts share are the card's template and tell nothing. Of the rest the block list holds MinHash keys (Broder 1997):
+prompts share, or many of one kind, are the card's template and tell nothing. Of the rest the block list holds MinHash keys (Broder 1997):
 :data:`BANDS` keys of :data:`ROWS` smallest hashes each. Two prompts whose keys agree in :data:`AGREE` bands share about
 three fifths of their runs (docs/data-recipes.md has what that finds and what it wrongly finds).
 
@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from hpc_trex.ftbench.ngrams import COUNTED, FEWEST, MASK, SHARE, gram_hashes
+from hpc_trex.ftbench.ngrams import FEWEST, MASK, gram_hashes, shared
 
 GRAM = 4
 LEAST = 20
@@ -58,14 +57,6 @@ def runs(text: str) -> set[int]:
     return set(gram_hashes([ord(sign) for sign in plain(text)], GRAM))
 
 
-def common_runs(sets: Sequence[Collection[int]]) -> set[int]:
-    """Return the runs that so many prompts share that they tell none: the measure of the n-grams' phrases."""
-    looked = sets[:: max(1, len(sets) // COUNTED)]
-    times = Counter(run for one in looked for run in one)
-    least = max(FEWEST, SHARE * len(looked))
-    return {run for run, count in times.items() if count >= least}
-
-
 def mixed(run: int) -> int:
     """Return 32 bits that depend on all 64 (the finaliser of SplitMix64)."""
     run = ((run ^ (run >> 30)) * 0xBF58476D1CE4E5B9) & MASK
@@ -98,13 +89,18 @@ class Fingerprints(NamedTuple):
     """Signs of the longest of them, template and all."""
 
 
-def fingerprints(prompts: Sequence[str]) -> Fingerprints:
-    """Return the fingerprints of the short ones of these prompts; of fewer than three, whose template cannot be told, none."""
-    sets = [runs(prompt) for prompt in prompts] if len(prompts) >= FEWEST else []
-    common = common_runs(sets)
+def fingerprints(prompts: Sequence[str], kinds: Sequence[str] = ()) -> Fingerprints:
+    """Return the fingerprints of the short ones of these prompts; of fewer than three, whose template cannot be told, none.
+
+    ``kinds``: the kind of each, where the card tells them apart.
+    """
+    if len(prompts) < FEWEST:
+        return Fingerprints([], set(), 0)
+    sets = [runs(prompt) for prompt in prompts]
+    common = shared(sets, lambda one: one, kinds)
     short = [
         (one - common, len(prompt))
-        for one, prompt in zip(sets, prompts, strict=False)
+        for one, prompt in zip(sets, prompts, strict=True)
         if LEAST <= len(one - common) <= MOST
     ]
     if not short:
@@ -112,9 +108,9 @@ def fingerprints(prompts: Sequence[str]) -> Fingerprints:
     return Fingerprints([keys(one) for one, _ in short], common, max(length for _, length in short))
 
 
-def lines_of(prompts: Sequence[str]) -> list[str]:
+def lines_of(prompts: Sequence[str], kinds: Sequence[str] = ()) -> list[str]:
     """Return the fingerprints as lines of a block list."""
-    made = fingerprints(prompts)
+    made = fingerprints(prompts, kinds)
     if not made.keys:
         return []
     prints = sorted({"".join(f"{key:08x}" for key in one) for one in made.keys})

@@ -7,6 +7,7 @@ The texts are the first sentences of this program's own docstrings: short, writt
 from __future__ import annotations
 
 import ast
+import json
 import random
 from collections.abc import Callable
 from functools import cache
@@ -24,10 +25,12 @@ from hpc_trex.data.errors import DataProblem
 from hpc_trex.data.operators.base import from_rows
 from hpc_trex.data.prepare import prepare
 from hpc_trex.ftbench import similar as rules
-from hpc_trex.ftbench.materialise import block_lines
+from hpc_trex.ftbench.cards import LoadedCard
+from hpc_trex.ftbench.materialise import block_lines, materialise
 from hpc_trex.ftbench.ngrams import NGRAM, words
 from hpc_trex.ftbench.rows import Row
-from hpc_trex.models import FailureClass, TaskCard
+from hpc_trex.layout import SearchPaths
+from hpc_trex.models import FailureClass, MetricSpec, Prompt, Source, TaskCard
 from hpc_trex.models.task import Contamination
 from tests.unit.data.recipes import Bench, prepared
 
@@ -236,3 +239,47 @@ def test_a_small_set_is_not_refused_for_two_rows_and_a_card_may_allow_more(bench
     job = bench.spec([{"op": "load", "source": "a"}])
     prepare(job, lambda _: None)
     assert len(prepared(job)) == 50
+
+
+def test_what_all_rows_of_one_kind_are_asked_with_marks_no_training_row(tmp_path: Path) -> None:
+    """A card of 25 tasks, as LawBench has 20: each task's own instruction stands in 4 % of its rows."""
+    draw = random.Random(5)
+    vocabulary = sorted({word for text in sentences("tree", "slurm", "sweep", "agents") for word in words(text)})
+
+    def text(length: int) -> str:
+        return " ".join(draw.sample(vocabulary, length))
+
+    orders = {f"kind {number}": text(30) for number in range(25)}
+
+    def rows(count: int) -> list[dict[str, str]]:
+        return [{"kind": kind, "q": f"{orders[kind]}: {text(9)}"} for kind in orders for _ in range(count)]
+
+    parts = {"dev": rows(4), "test": rows(16), "train": rows(4)}
+    parts["train"].append({"kind": "kind 0", "q": parts["test"][0]["q"][5:]})
+    for name, several in parts.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in several))
+    card = TaskCard(
+        name="kinds",
+        sources={"train": Source(path="train.jsonl")},
+        dev=Source(path="dev.jsonl"),
+        test=Source(path="test.jsonl"),
+        prompt=Prompt(prompt="{{ q }}", answer="yes"),
+        metric=MetricSpec(name="exact_match", keep=("kind",), groups="kind"),
+    )
+    paths = SearchPaths(tmp_path / "search")
+    materialise(LoadedCard(card, tmp_path / "card.toml"), paths)
+    data = from_rows([Row(f"train:{n}", row["q"], "yes", "train") for n, row in enumerate(parts["train"])])
+    drops = [drop for drop in outside(data, read_block([paths.block])).drops if drop.rows]
+    assert [(drop.examples, drop.reason) for drop in drops] == [
+        (("train:100",), "13 words in a row stand in dev or test")
+    ]
+
+
+def test_the_template_of_a_kind_is_in_no_fingerprint() -> None:
+    kinds = [f"kind {place % 25}" for place in range(500)]
+    orders = dict(zip(kinds, sentences("agents"), strict=False))
+    prompts = [f"{orders[kind]} {text}" for kind, text in zip(kinds, asked() * 2, strict=False)]
+    of_orders = set().union(*map(rules.runs, orders.values()))
+    inside = rules.fingerprints(prompts, kinds[: len(prompts)]).common
+    assert len(of_orders & inside) > 0.9 * len(of_orders)
+    assert len(of_orders & rules.fingerprints(prompts).common) < 0.6 * len(of_orders)
