@@ -41,7 +41,8 @@ def write_answers(path: Path, said: Sequence[Said]) -> None:
 def read_answers(path: Path, rows: Sequence[EvalRow]) -> list[Said]:
     """Return the answers in the order of ``rows``. Raises :class:`EnvironmentProblem` for a file that has not one for each."""
     try:
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        with path.open(encoding="utf-8", newline="\n") as handle:  # a model's text may hold other line ends (U+2028)
+            lines = [json.loads(line) for line in handle]
         said = {str(one["row_id"]): Said(str(one["row_id"]), str(one["text"]), tuple(one["flags"])) for one in lines}
         return [said[row.row_id] for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -12,7 +12,11 @@ from hpc_trex.ftbench.frozen import eval_digest
 from hpc_trex.models import EvalSettings, JobSpec, MetricSpec, ModelRef, Source, TaskCard
 from hpc_trex.samples import read_samples
 
-SAID = [Said("dev:0", "<think>\n</think> yes", ("truncated",)), Said("dev:1", "Nein, 不"), Said("dev:2", "")]
+SAID = [
+    Said("dev:0", "<think>\n</think> yes", ("truncated",)),
+    Said("dev:1", "Nein, 不\u2028\x85\x0c\r."),
+    Said("dev:2", ""),
+]
 
 
 def card(**metric):
