@@ -20,7 +20,7 @@ def score_interval(answers: AnswerSet, settings: EvalSettings, *, higher_is_bett
     """Return the metric over all answers with its interval. Raises ``ValueError`` when there are no answers."""
     draws = aggregate(answers, _resamples(answers, settings))
     value = float(aggregate(answers)[0])
-    low, high = _interval(value, draws, _telling(answers), settings, floor=0.0)
+    low, high = _interval(value, draws, _telling(answers), settings, *_range(answers))
     return Score(
         metric=answers.metric,
         value=value,
@@ -44,7 +44,8 @@ def difference_interval(
     weights = _resamples(base, settings)
     draws = aggregate(chosen, weights) - aggregate(base, weights)
     value = float(aggregate(chosen)[0] - aggregate(base)[0])
-    low, high = _interval(value, draws, _telling(base), settings, floor=-1.0)
+    least, most = _range(base, chosen)
+    low, high = _interval(value, draws, _telling(base), settings, least - most, most - least)
     return Score(
         metric=base.metric,
         value=value,
@@ -84,22 +85,27 @@ def _telling(answers: AnswerSet) -> int:
     return min(sizes) * len(sizes) if sizes else len(answers.scores)
 
 
+def _range(*several: AnswerSet) -> tuple[float, float]:
+    """Return between which values a score can lie: 0 and 1, but where a metric gives a row less (LawBench's prison terms)."""
+    return min(0.0, *(score for answers in several for score in answers.scores)), 1.0
+
+
 def _interval(
-    value: float, draws: NDArray[np.float64], n: int, settings: EvalSettings, *, floor: float
+    value: float, draws: NDArray[np.float64], n: int, settings: EvalSettings, least: float, most: float
 ) -> tuple[float, float]:
     """Return the percentile interval, widened to hold ``value``; for draws that are all alike, see below.
 
     A bootstrap of answers that are all right (or one single answer) has no spread and would claim certainty. Then the
     exact argument is used: with ``q = (alpha / 2) ** (1 / n)``, a population in which more than ``1 - q`` of the rows
     behave otherwise would have shown one among ``n`` with probability ``1 - alpha / 2``. Those unseen rows may lie
-    anywhere between ``floor`` and 1. For scores of 0 or 1 this is the interval of Clopper and Pearson (1934).
+    anywhere between ``least`` and ``most``. For scores of 0 or 1 this is the interval of Clopper and Pearson (1934).
     """
     import numpy as np
 
     alpha = 1 - settings.confidence
     if np.ptp(draws) < 1e-12:
         q = (alpha / 2) ** (1 / n)
-        low, high = q * value + (1 - q) * floor, q * value + (1 - q)
+        low, high = q * value + (1 - q) * least, q * value + (1 - q) * most
     else:
         low, high = (float(bound) for bound in np.quantile(draws, [alpha / 2, 1 - alpha / 2]))
-    return max(floor, min(low, value)), min(1.0, max(high, value))
+    return max(least, min(low, value)), min(most, max(high, value))

@@ -1,8 +1,8 @@
 """The metrics of a task card: one answer is judged at a time, then the judged answers are brought together.
 
-All scores lie between 0 and 1. Nearly every metric is the mean of its per-answer scores; macro-F1, BLEU and some of
-:mod:`hpc_trex.evaluation.scorers` need the whole set, so :func:`aggregate` also takes how often each answer counts
-(``weights``), which is what a bootstrap draws.
+All scores lie between 0 and 1, but a prison term of LawBench may score less. Nearly every metric is the mean of its
+per-answer scores; macro-F1, BLEU and some of :mod:`hpc_trex.evaluation.scorers` need the whole set, so :func:`aggregate`
+also takes how often each answer counts (``weights``), which is what a bootstrap draws.
 """
 
 from __future__ import annotations

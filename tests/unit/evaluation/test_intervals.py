@@ -101,3 +101,16 @@ def test_no_rows_and_other_rows_are_refused():
         score_interval(mean_of([]), QUICK)
     with pytest.raises(ValueError, match="same rows"):
         difference_interval(mean_of([1.0]), mean_of([1.0, 0.0]), QUICK)
+
+
+def test_rows_that_score_less_than_nothing_are_within_their_interval():
+    """LawBench's prison terms: 1 - |ln((wanted + 1) / (found + 1))| / ln 216 has no lower end."""
+    bad, good = mean_of([-4.0, -3.0, -3.5, 0.5] * 5), mean_of([1.0, 0.5, 0.75, 1.0] * 5)
+    score = score_interval(bad, QUICK)
+    assert -4.0 <= score.low < score.value == -2.5 < score.high < -1.0
+    gain = difference_interval(bad, good, QUICK)
+    assert 1.0 < gain.low < gain.value == 3.3125 < gain.high <= 5.0
+    back = difference_interval(good, bad, QUICK)
+    assert (back.low, back.high) == (pytest.approx(-gain.high), pytest.approx(-gain.low))
+    same = score_interval(mean_of([-2.0] * 10), QUICK)
+    assert same.low == same.value == -2.0 < same.high < 0
