@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -19,16 +20,26 @@ LICENCE = 20
 @click.command("list")
 @click.option("--suite", help="Only the tasks of a suite: ftbench, ftbench-mini, or a folder of task cards.")
 @json_option
-def command(suite: str | None, json: bool) -> None:
-    """List the task cards: suite, metric, rows, licence, whether training on them is allowed, whether they are fetched."""
-    from hpc_trex.ftbench.cards import load_card
-    from hpc_trex.ftbench.overview import overview, overviews
+@click.pass_context
+def command(ctx: click.Context, /, *, suite: str | None, json: bool) -> None:
+    """List the task cards: suite, metric, rows, licence, whether training on them is allowed, whether they are fetched.
+
+    A card that is wrong is named, with exit code 2, and hides no other.
+    """
+    from hpc_trex.ftbench.overview import overviews
     from hpc_trex.ftbench.suites import suite_tasks
 
-    found = overviews() if suite is None else [overview(load_card(task)) for task in suite_tasks(suite)]
+    found, wrong = overviews(None if suite is None else suite_tasks(suite))
     if json:
         emit_json({"tasks": [as_json(one) for one in found]})
-        return
+    else:
+        _print_table(found)
+    for problem in wrong:
+        click.echo(f"error: {problem.message}" + (f"\nhint: {problem.hint}" if problem.hint else ""), err=True)
+    ctx.exit(wrong[0].exit_code if wrong else 0)
+
+
+def _print_table(found: Sequence[Overview]) -> None:
     table = [HEAD, *map(_cells, found)]
     wide = [max(len(cells[column]) for cells in table) for column in range(len(HEAD) - 1)]
     for cells in table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -98,7 +99,7 @@ def _lines(one: Overview) -> Iterator[str]:
         yield from (_line("from", line) for line in planned(card))
     yield from (_line("known", _reference(reference)) for reference in card.references)
     yield from _state_lines(one)
-    yield _line("card", str(one.origin))
+    yield _line("card", str(one.loaded.origin))
 
 
 def _size_lines(one: Overview) -> Iterator[str]:
@@ -119,10 +120,14 @@ def _size_lines(one: Overview) -> Iterator[str]:
 
 
 def _state_lines(one: Overview) -> Iterator[str]:
+    from hpc_trex.staging.benchmark import without_tables
+
     if one.built is None:
-        words = "ready: its rows are made or read here"
-        if one.state == "not fetched":
-            words = f"not fetched on this site: hpc-trex ftbench fetch {one.card.name}"
+        words = f"ready: {without_tables(one.loaded)}"
+        if one.closed is not None:
+            words = f"{one.closed.message}; {one.closed.hint}"
+        elif one.state == "not fetched":
+            words = f"not fetched on this site: hpc-trex ftbench fetch {shlex.quote(one.loaded.typed)}"
         yield _line("state", words)
         return
     item = one.built.item

@@ -71,7 +71,7 @@ def read_recipe(path: Path, task: str | None) -> Alone:
 def first_rows(alone: Alone) -> dict[str, Row]:
     """Return the first row of each source that is loaded: that it is there and fits the templates."""
     render = Renderer(alone.loaded.card.prompt, str(alone.loaded.origin))
-    sources = at_hand(alone.loaded.card).sources
+    sources = at_hand(alone.loaded).sources
     found = {}
     for name in _loaded(alone.recipe):
         rows = _rendered(name, sources[name], render, alone.loaded.origin)
@@ -247,7 +247,7 @@ def _work(out: Path | None) -> Iterator[Path]:
 
 def _spec(alone: Alone, work: Path, base: str | None, sample: int | None, target: Path) -> JobSpec:
     card, origin = alone.loaded
-    readable = at_hand(card)
+    readable = at_hand(alone.loaded)
     render = Renderer(card.prompt, str(origin))
     sources = {}
     for name in _loaded(alone.recipe):

@@ -120,9 +120,11 @@ def _read_json(path: Path) -> Iterator[RawRow]:
 
 def _line(row: RawRow) -> str:
     try:
-        return json.dumps(row.columns, ensure_ascii=False, allow_nan=False)
+        line = json.dumps(row.columns, ensure_ascii=False, allow_nan=False)
+        line.encode()  # half a character, which JSON may spell out, is no text
     except (TypeError, ValueError) as error:
         raise UsageProblem(f"{row.where}: no JSON can hold it: {error}", hint="give a reader for the table") from None
+    return line
 
 
 def _carved(where: str, table: Table, rows: list[RawRow]) -> tuple[list[RawRow], list[RawRow]]:
@@ -138,7 +140,7 @@ def _carved(where: str, table: Table, rows: list[RawRow]) -> tuple[list[RawRow],
     for one in groups:
         sizes[one] = sizes.get(one, 0) + 1
     chosen, count = set(), 0
-    for one in sorted(sizes, key=lambda one: hashlib.sha256(f"{table.seed}\0{one}".encode()).digest()):
+    for one in sorted(sizes, key=lambda one: _place(table.seed, one)):
         if count >= table.rows:
             break
         chosen.add(one)
@@ -150,6 +152,10 @@ def _carved(where: str, table: Table, rows: list[RawRow]) -> tuple[list[RawRow],
         )
     pairs = list(zip(groups, rows, strict=True))
     return [row for one, row in pairs if one in chosen], [row for one, row in pairs if one not in chosen]
+
+
+def _place(seed: int, group: str) -> bytes:
+    return hashlib.sha256(f"{seed}\0{group}".encode("utf-8", "surrogatepass")).digest()
 
 
 class _Where:
@@ -169,7 +175,7 @@ class _Where:
         if self._expression is None:
             return True
         try:
-            return bool(self._expression(**row.columns))
+            return bool(self._expression(row.columns))
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise _unfit(row, self._name, error) from None
 

@@ -7,14 +7,18 @@ stage folder that a group shares), ``manifest.json``.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hpc_trex.errors import EnvironmentProblem, NotFound, UsageProblem
 from hpc_trex.files import read_record
 from hpc_trex.layout import stage_folders
-from hpc_trex.models import BuiltTask, Source, TaskCard, digest
+from hpc_trex.models import BuiltTask, Download, Source, Table, TaskCard, digest
+
+if TYPE_CHECKING:
+    from hpc_trex.ftbench.cards import LoadedCard
 
 #: Raised when the same downloads would give other tables.
 BUILD = 1
@@ -70,13 +74,22 @@ def table_file(card: TaskCard, name: str) -> str:
 
 
 def build_key(card: TaskCard) -> str:
-    """Return what tells builds apart: downloads, tables and which of them is the test. Words of the card may change."""
+    """Return what tells builds apart: downloads, tables and which of them is the test. Words of the card may change.
+
+    Values that are a field's default are left out, so that a later version with one more field finds the same builds.
+    """
     words = {"licence", "consent", "gated"}
+
+    def said(one: Download | Table) -> dict[str, object]:
+        return one.model_dump(mode="json", exclude_defaults=True, exclude=words)
+
     return digest(
         {
             "build": BUILD,
-            "downloads": {name: one.model_dump(mode="json", exclude=words) for name, one in card.downloads.items()},
-            "tables": {name: one.model_dump(mode="json") for name, one in card.tables.items()},
+            "downloads": {name: said(one) for name, one in card.downloads.items()},
+            "tables": {name: said(one) for name, one in card.tables.items()},
+            # Each is taken out of what the one before it has left.
+            "carved": [name for name, one in card.tables.items() if one.of],
             "test": card.test.table,
         }
     )[:16]
@@ -85,37 +98,52 @@ def build_key(card: TaskCard) -> str:
 def find_built(card: TaskCard, roots: Iterable[Path] | None = None) -> Built | None:
     """Return the build of this very card; None where it is in no stage folder.
 
-    Raises :class:`EnvironmentProblem` where one is there that this user may not read.
+    Raises :class:`EnvironmentProblem` where the only one that is there is not this user's to read.
     """
+    closed: Path | None = None
     for root in stage_folders() if roots is None else roots:
         paths = BuiltPaths(root, card.name, build_key(card))
         try:
             item = read_record(paths.manifest, BuiltTask)
         except PermissionError:
-            raise _not_yours(paths.parent) from None
+            closed = closed or paths.parent
+            continue
         if item is not None:
             return Built(item, paths.folder)
+    if closed is not None:
+        raise not_yours(closed)
     return None
 
 
-def earlier_builds(card: TaskCard, roots: Iterable[Path]) -> list[Built]:
-    """Return every readable build of a task of this name, the oldest first: what they recorded is compared."""
-    found = []
+def list_builds(roots: Iterable[Path], task: str = "*") -> tuple[list[Built], list[Path]]:
+    """Return every build of tasks of this name, the oldest first, and the folders that are not this user's to read."""
+    found, closed = [], []
     for root in roots:
-        for path in (root / "ftbench" / card.name).glob("*/manifest.json"):
-            item = read_record(path, BuiltTask)
+        try:
+            folders = sorted((root / "ftbench").glob(f"{task}/*"))
+        except PermissionError:
+            closed.append(root)
+            continue
+        for path in folders:
+            if path.suffix:  # a partial one, or a claim
+                continue
+            try:
+                item = read_record(path / "manifest.json", BuiltTask)
+            except PermissionError:
+                closed.append(path)
+                continue
             if item is not None:
-                found.append(Built(item, path.parent))
-    return sorted(found, key=lambda one: one.item.fetched_at)
+                found.append(Built(item, path))
+    return sorted(found, key=lambda one: one.item.fetched_at), closed
 
 
-def require_built(card: TaskCard) -> Built:
+def require_built(loaded: LoadedCard) -> Built:
     """Return the build. Raises :class:`NotFound` with the line that fetches it, or :class:`EnvironmentProblem`."""
-    built = find_built(card)
+    built = find_built(loaded.card)
     if built is None:
         raise NotFound(
-            f"task {card.name} is not fetched on this site",
-            hint=f"where there is network: hpc-trex ftbench fetch {card.name} (docs/ftbench.md)",
+            f"task {loaded.card.name} is not fetched on this site",
+            hint=f"where there is network: hpc-trex ftbench fetch {shlex.quote(loaded.typed)} (docs/ftbench.md)",
         )
     return built
 
@@ -125,7 +153,7 @@ def needs_build(card: TaskCard) -> bool:
     return any(source.table is not None for source in (*card.sources.values(), card.dev, card.test))
 
 
-def at_hand(card: TaskCard, built: Built | None = None) -> TaskCard:
+def at_hand(loaded: LoadedCard, built: Built | None = None) -> TaskCard:
     """Return the card with the built files in place of its tables: what rows are read with, never what is stored.
 
     ``built``: which build; the one that is on this site where it is left out.
@@ -133,15 +161,16 @@ def at_hand(card: TaskCard, built: Built | None = None) -> TaskCard:
     Raises :class:`NotFound` where they are not fetched, :class:`EnvironmentProblem` where one is gone or not this
     user's to read.
     """
+    card = loaded.card
     if not needs_build(card):
         return card
-    found = built or require_built(card)
+    found = built or require_built(loaded)
 
     def filed(source: Source) -> Source:
         if source.table is None:
             return source
         path = found.table(source.table)
-        _require_readable(path, found)
+        _require_readable(path, found, loaded.typed)
         return source.model_copy(update={"table": None, "path": str(path)})
 
     return card.model_copy(
@@ -175,7 +204,13 @@ def _manifest(folder: Path) -> BuiltTask | None:
         return None
 
 
-def _require_readable(path: Path, built: Built) -> None:
+def removal(folder: Path) -> str:
+    """Return the shell's line that removes a build."""
+    quoted = shlex.quote(str(folder))
+    return f"chmod -R u+w {quoted}; rm -r {quoted}"
+
+
+def _require_readable(path: Path, built: Built, typed: str) -> None:
     try:
         there = path.exists()
     except PermissionError:
@@ -183,13 +218,14 @@ def _require_readable(path: Path, built: Built) -> None:
     if not there:
         raise EnvironmentProblem(
             f"{path} is gone: this build of {built.item.task} is damaged",
-            hint=f"chmod -R u+w {built.folder}; rm -r {built.folder}; hpc-trex ftbench fetch {built.item.task}",
+            hint=f"{removal(built.folder)}; hpc-trex ftbench fetch {shlex.quote(typed)}",
         )
     if not os.access(path, os.R_OK):
-        raise _not_yours(path)
+        raise not_yours(path)
 
 
-def _not_yours(path: Path) -> EnvironmentProblem:
+def not_yours(path: Path) -> EnvironmentProblem:
+    """Return the user's error for what another user has fetched and keeps closed."""
     try:
         owner = f"belongs to {path.owner()}:{path.group()}"
     except (KeyError, OSError):

@@ -33,6 +33,12 @@ class LoadedCard(NamedTuple):
     card: TaskCard
     origin: Path
 
+    @property
+    def typed(self) -> str:
+        """What :func:`load_card` takes to find it again: the name of a built-in one, else its file."""
+        name = self.origin.parent.name
+        return name if _built_in().get(name) == self.origin else str(self.origin)
+
 
 def load_card(task: str) -> LoadedCard:
     """Return the card of a built-in task (``mini-listops``, ``ftbench:aci-bench``), of a TOML file (``my-task.toml``)
@@ -53,14 +59,9 @@ def load_card(task: str) -> LoadedCard:
     return LoadedCard(card, origin)
 
 
-def list_cards() -> list[TaskCard]:
-    """Return the built-in cards (and those of the site's own folder) in the order of their names."""
-    return [loaded.card for loaded in list_loaded()]
-
-
-def list_loaded() -> list[LoadedCard]:
-    """Return the same with their files."""
-    return [load_card(str(path)) for _, path in sorted(_built_in().items())]
+def list_cards() -> list[str]:
+    """Return the files of the built-in cards, and of those of the site's own folder, in the order of their names."""
+    return [str(path) for _, path in sorted(_built_in().items())]
 
 
 def source_path(source: Source, origin: Path) -> Path:

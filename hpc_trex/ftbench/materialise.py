@@ -95,7 +95,7 @@ def read_card(loaded: LoadedCard, *, drop_overlap: bool = False, built: Built | 
     ``built``: where its tables are, instead of where ``hpc-trex ftbench fetch`` has put them.
     """
     origin = loaded.origin
-    card = at_hand(loaded.card, built)
+    card = at_hand(loaded, built)
     render = Renderer(card.prompt, str(origin))
     sources = {name: read_split(name, source, render, origin) for name, source in card.sources.items()}
     options = Options(card.metric, str(origin))
@@ -104,9 +104,10 @@ def read_card(loaded: LoadedCard, *, drop_overlap: bool = False, built: Built | 
     check_labels(card.metric, dev, test)
     check_stops(card.metric, dev, test)
     # Where upstream's own splits overlap nobody can mend the files: the fetch counts it, and those rows are left out.
-    named = {**loaded.card.sources, "dev": loaded.card.dev, "test": loaded.card.test}
+    named = {f"sources.{name}": source for name, source in loaded.card.sources.items()}
+    named |= {"dev": loaded.card.dev, "test": loaded.card.test}
     return separated(
-        sources, dev, test, drop_overlap, {name for name, source in named.items() if source.table is not None}
+        sources, dev, test, drop_overlap, {key for key, source in named.items() if source.table is not None}
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from hpc_trex.errors import EnvironmentProblem, TrexError
 from hpc_trex.ftbench.built import Built, find_built
-from hpc_trex.ftbench.cards import LoadedCard, list_loaded
+from hpc_trex.ftbench.cards import LoadedCard, list_cards, load_card
 from hpc_trex.ftbench.mini import SUITE as MINI
 from hpc_trex.models import Source, TaskCard
 from hpc_trex.site import shipped
@@ -25,24 +26,29 @@ TEN = (
     "gta",
     "lawbench",
 )
-State = Literal["ready", "fetched", "not fetched"]
+State = Literal["ready", "fetched", "not fetched", "not readable"]
 
 
 class Overview(NamedTuple):
     """One task as ``ftbench list`` and ``ftbench show`` tell it."""
 
-    card: TaskCard
-    origin: Path
+    loaded: LoadedCard
     suite: str
     """``ftbench``, ``ftbench-mini``, or ``own``: a card of the user."""
     built: Built | None
+    closed: EnvironmentProblem | None = None
+    """Why a build that is there cannot be read."""
+
+    @property
+    def card(self) -> TaskCard:
+        return self.loaded.card
 
     @property
     def state(self) -> State:
         """Whether a launch would find the rows."""
         if not self.card.tables:
             return "ready"
-        return "fetched" if self.built else "not fetched"
+        return "fetched" if self.built else "not readable" if self.closed else "not fetched"
 
     def rows(self) -> dict[str, int | None]:
         """Return the rows of the training sources together, of dev and of test; None where that is not known."""
@@ -64,19 +70,30 @@ class Overview(NamedTuple):
 
 
 def overview(loaded: LoadedCard) -> Overview:
-    """Return what there is to tell of a card. Raises :class:`EnvironmentProblem` for a build that is not to be read."""
+    """Return what there is to tell of a card."""
     card = loaded.card
-    ours = loaded.origin.is_relative_to(shipped())
+    ours = loaded.origin.is_relative_to(shipped() / "ftbench")
     suite = (
         "own" if not ours else "ftbench" if card.name in TEN else "ftbench-mini" if card.name in MINI else "built-in"
     )
-    return Overview(card, loaded.origin, suite, find_built(card) if card.tables else None)
+    try:
+        return Overview(loaded, suite, find_built(card) if card.tables else None)
+    except EnvironmentProblem as problem:
+        return Overview(loaded, suite, None, problem)
 
 
-def overviews() -> list[Overview]:
-    """Return all built-in cards and those of the site's own folder: FT-Bench first, then the small ones, then others."""
+def overviews(tasks: Iterable[str] | None = None) -> tuple[list[Overview], list[TrexError]]:
+    """Return the ``tasks`` in their order, else all built-in cards and those of the site's own folder: FT-Bench first,
+    then the small ones, then others. And what is wrong with the cards that cannot be used.
+    """
+    found, wrong = [], []
+    for task in list_cards() if tasks is None else tasks:
+        try:
+            found.append(overview(load_card(task)))
+        except TrexError as problem:
+            wrong.append(problem)
     order = {"ftbench": 0, "ftbench-mini": 1, "built-in": 2, "own": 3}
-    return sorted(map(overview, list_loaded()), key=lambda one: (order[one.suite], one.card.name))
+    return found if tasks is not None else sorted(found, key=lambda one: (order[one.suite], one.card.name)), wrong
 
 
 def points(rows: int) -> float:

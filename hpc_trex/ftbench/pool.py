@@ -8,7 +8,7 @@ from pathlib import Path
 from hpc_trex.errors import UsageProblem
 from hpc_trex.ftbench.built import at_hand, refuse_forbidden
 from hpc_trex.ftbench.cards import FORMATS, LoadedCard, load_card
-from hpc_trex.ftbench.readers import read_source
+from hpc_trex.ftbench.readers import data_files, read_source
 from hpc_trex.ftbench.render import Renderer, RowProblem
 from hpc_trex.ftbench.sealed import refuse_sealed
 from hpc_trex.models import Source
@@ -26,7 +26,7 @@ def load_pool(task: str, brought: Sequence[str] = (), *, trains: bool = True) ->
     fetched.
     """
     loaded = load_card(task)
-    at_hand(loaded.card)
+    at_hand(loaded)
     sources = dict(loaded.card.sources)
     for words in brought:
         name, source = _brought(loaded, words)
@@ -47,13 +47,16 @@ def _brought(loaded: LoadedCard, words: str) -> tuple[str, Source]:
         raise UsageProblem(
             f"--source {words}: not NAME=FILE", hint="e.g. --source mine=rows.jsonl; letters, digits, - and _ in NAME"
         )
+    if name in ("dev", "test"):
+        raise UsageProblem(f"--source {words}: {name} is what the rows to measure on are called", hint="another NAME")
     path = Path(typed).expanduser().absolute()
     if not path.exists():
         raise UsageProblem(f"--source {words}: no file {path}", hint="check the path")
     if path.suffix not in FORMATS and not path.is_dir():
         raise UsageProblem(f"--source {words}: {path.name} is neither {' nor '.join(FORMATS)} nor a folder")
-    refuse_sealed([path], f"--source {name}")
-    refuse_forbidden([path], f"--source {words}")
+    files = (path, *data_files(path))
+    refuse_sealed(files, f"--source {name}")
+    refuse_forbidden(files, f"--source {words}")
     source = Source(path=str(path), licence=UNKNOWN)
     first = next(read_source(source, loaded.origin), None)
     if first is None:

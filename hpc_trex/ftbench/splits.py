@@ -78,14 +78,15 @@ def separated(
     """Return the splits without overlap: the test keeps its rows, then dev, then the training sources.
 
     Without ``drop`` the first row that stands in two of them is an error that names both places; not so in the splits
-    that are ``known`` to overlap, by their names.
+    that are ``known`` to overlap: ``dev``, ``test``, ``sources.NAME``.
     """
     dropped: dict[str, int] = {}
     seen: dict[str, str] = {}
-    drops = {name: drop or name in known for name in (*sources, "dev", "test")}
-    clean_test = _without_repeats("test", test, seen, drops["test"], dropped)
-    clean_dev = _without_repeats("dev", dev, seen, drops["dev"], dropped)
-    clean_sources = {name: _outside(name, rows, seen, drops[name], dropped) for name, rows in sources.items()}
+    clean_test = _without_repeats("test", test, seen, drop or "test" in known, dropped)
+    clean_dev = _without_repeats("dev", dev, seen, drop or "dev" in known, dropped)
+    clean_sources = {
+        name: _outside(name, rows, seen, drop or f"sources.{name}" in known, dropped) for name, rows in sources.items()
+    }
     for name, rows in {**clean_sources, "dev": clean_dev, "test": clean_test}.items():
         if not rows:
             raise UsageProblem(f"{name}: every row stands in another split", hint="take its rows from another place")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,15 +39,16 @@ def suite_tasks(suite: str) -> tuple[str, ...]:
 
 def refuse_not_fetched(tasks: Sequence[str]) -> None:
     """Raise :class:`NotFound` naming all tasks whose data are not on this site, with the line that brings them."""
-    missing = []
+    missing: dict[str, str] = {}
     for task in tasks:
-        card = load_card(task).card
-        if needs_build(card) and find_built(card) is None:
-            missing.append(card.name)
+        loaded = load_card(task)
+        if needs_build(loaded.card) and find_built(loaded.card) is None:
+            missing[loaded.typed] = loaded.card.name
     if missing:
-        told = f"task {missing[0]} is" if len(tasks) == 1 else f"of {len(tasks)} tasks {len(missing)} are"
-        which = "" if len(tasks) == 1 else f": {', '.join(missing)}"
+        names = list(missing.values())
+        told = f"task {names[0]} is" if len(tasks) == 1 else f"of {len(tasks)} tasks {len(missing)} are"
+        which = "" if len(tasks) == 1 else f": {', '.join(names)}"
         raise NotFound(
             f"{told} not fetched on this site{which}",
-            hint=f"where there is network: hpc-trex ftbench fetch {' '.join(missing)}",
+            hint=f"where there is network: hpc-trex ftbench fetch {shlex.join(missing)}",
         )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -20,8 +21,9 @@ from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, UsageProblem
 from hpc_trex.faults import reach
 from hpc_trex.files import DISK_ERRORS, sync_folder, sync_tree, user_name, write_record
 from hpc_trex.ftbench.build import build_tables, matches
-from hpc_trex.ftbench.built import Built, BuiltPaths, build_key, earlier_builds, find_built, table_file
+from hpc_trex.ftbench.built import Built, BuiltPaths, build_key, find_built, list_builds, removal, table_file
 from hpc_trex.ftbench.cards import LoadedCard
+from hpc_trex.ftbench.hub import WANTED
 from hpc_trex.ftbench.materialise import read_card
 from hpc_trex.layout import StagedPaths, stage_folders
 from hpc_trex.models import BuiltDownload, BuiltTable, BuiltTask, Download, StagedFile, TaskCard
@@ -56,13 +58,15 @@ def fetch_task(
 ) -> Fetched:
     """Bring one task into the stage folder ``root``; one that is built there already is left alone.
 
+    Two runs at once: one of them fetches, the other is refused, or finds what the first has just built.
+
     Raises UsageProblem (consent is missing, upstream files are not what the card says), NotFound (no such commit or
     file), CredentialsMissing (gated), EnvironmentProblem (no network, a changed checksum, no room, another run at work).
     Nothing is left in place of the tables then.
     """
     card = loaded.card
     if not card.tables:
-        return Fetched(card.name, "already", loaded.origin.parent, None, ("its rows are made or read here",))
+        return Fetched(card.name, "already", loaded.origin.parent, None, (without_tables(loaded),))
     there = find_built(card, [root])
     if there is not None:
         if not dry_run:
@@ -71,23 +75,44 @@ def fetch_task(
     paths = BuiltPaths(root, card.name, build_key(card))
     if dry_run:
         return Fetched(card.name, "would fetch", paths.folder, None, tuple(planned(card)))
-    _require_consent(card, accept)
+    _require_consent(loaded, accept)
     make_root(root, group=group)
-    notes: list[str] = []
     try:
         for folder in (paths.parent.parent, paths.parent):
             if not folder.is_dir():
                 folder.mkdir(exist_ok=True)
                 folder.chmod(permissions(root))
         with claimed(paths), _gates(card):
-            built = _fetch(loaded, paths, say, notes)
+            return _held(loaded, paths, say)
     except OSError as error:
         full = error.errno in DISK_ERRORS
         raise EnvironmentProblem(
             f"cannot write {error.filename or paths.parent}: {error.strerror}",
             hint="make room, then the same line again" if full else "choose a folder of yours: --into",
         ) from error
-    return Fetched(card.name, "fetched", paths.folder, built, tuple(notes))
+
+
+def _held(loaded: LoadedCard, paths: BuiltPaths, say: Say) -> Fetched:
+    """Fetch, holding the claim: nobody else does now, but somebody may have since we looked."""
+    there = find_built(loaded.card, [paths.root])
+    if there is not None:
+        _remove(paths.partial)
+        return Fetched(loaded.card.name, "already", there.folder, there)
+    if paths.folder.exists():
+        raise EnvironmentProblem(
+            f"{paths.folder} is there, and its manifest.json is missing, damaged or of a later version",
+            hint=f"if nobody needs it: {removal(paths.folder)}; then the same line again",
+        )
+    notes: list[str] = []
+    built = _fetch(loaded, paths, say, notes)
+    return Fetched(loaded.card.name, "fetched", paths.folder, built, tuple(notes))
+
+
+def without_tables(loaded: LoadedCard) -> str:
+    """Return where the rows of a card come from that has no tables."""
+    if any(source.hub for source in (*loaded.card.sources.values(), loaded.card.dev, loaded.card.test)):
+        return f"its data sets are brought by: hpc-trex stage --task {shlex.quote(loaded.typed)}"
+    return "its rows are made or read here"
 
 
 def planned(card: TaskCard) -> Iterator[str]:
@@ -100,12 +125,12 @@ def planned(card: TaskCard) -> Iterator[str]:
         yield f"{one.kind} {one.url or one.id}{revision}{pin}, licence {one.licence or card.licence}{gated}"
 
 
-def _require_consent(card: TaskCard, accept: bool) -> None:
-    asked = list(dict.fromkeys(one.consent for one in card.downloads.values() if one.consent))
+def _require_consent(loaded: LoadedCard, accept: bool) -> None:
+    asked = list(dict.fromkeys(one.consent for one in loaded.card.downloads.values() if one.consent))
     if asked and not accept:
         raise UsageProblem(
-            f"{card.name} may be fetched by who agrees to this: {' '.join(asked)}",
-            hint=f"if you do: hpc-trex ftbench fetch {card.name} --accept",
+            f"{loaded.card.name} may be fetched by who agrees to this: {' '.join(asked)}",
+            hint=f"if you do: hpc-trex ftbench fetch {shlex.quote(loaded.typed)} --accept",
         )
 
 
@@ -133,7 +158,7 @@ def _fetch(loaded: LoadedCard, paths: BuiltPaths, say: Say, notes: list[str]) ->
         say(f"fetching {card.name}: {one.kind} {one.url or one.id}")
         brought[name] = _bring(card, name, one, paths, remotes.get(name), notes)
     say(f"building {card.name}: {', '.join(card.tables)}")
-    new = paths.partial / "new"
+    new = paths.partial / ".new"  # no download has such a name
     _remove(new)
     tables = _write_tables(card, {name: one.folder for name, one in brought.items()}, new)
     item = BuiltTask(
@@ -166,13 +191,14 @@ def _described(card: TaskCard) -> dict[str, tuple[Wish, Remote]]:
 
 
 def _staged(one: Download) -> Found | None:
-    """Return a data set that ``hpc-trex stage`` brought, where it has every file that is wanted."""
+    """Return a data set that ``hpc-trex stage`` brought, where only files are wanted of which it brings all."""
+    whole = tuple(pattern.removeprefix("*") for pattern in WANTED)
+    if not one.paths or not all(glob.endswith(whole) for glob in one.paths):
+        return None
     for found in list_staged():
         item = found.item
         if (item.kind, item.repository) == ("datasets", one.id) and item.commit.startswith(one.revision):
-            names = [file.name for file in item.files]
-            if all(any(matches(name, glob) for name in names) for glob in one.paths):
-                return found
+            return found
     return None
 
 
@@ -198,7 +224,7 @@ def _bring(
     if one.kind == "git":
         bring_git(GitSource(one.url, one.revision, one.paths), work / "repository.git", folder)
         return _Brought(folder, one.revision)
-    file = work / file_name(one.url)
+    file = work / "file" / file_name(one.url)
     wanted, whence = _known_sha256(card, one, paths.root)
     bring_file(one.url, file, pinned=bool(wanted))
     sha256 = check_sha256(one.url, file, wanted, whence)
@@ -215,7 +241,7 @@ def _known_sha256(card: TaskCard, one: Download, root: Path) -> tuple[str, str]:
     """Return the checksum that a file must have and who says so: the card, else the first fetch on this site."""
     if one.sha256:
         return one.sha256, "the card"
-    for built in earlier_builds(card, dict.fromkeys([root, *stage_folders()])):
+    for built in list_builds(dict.fromkeys([root, *stage_folders()]), card.name)[0]:
         for told in built.item.downloads.values():
             if told.origin == one.url and told.sha256:
                 return told.sha256, f"the fetch of {built.item.fetched_at[:10]}"
@@ -291,7 +317,7 @@ def _publish(item: BuiltTask, paths: BuiltPaths, new: Path) -> Built:
 def _sweep(paths: BuiltPaths) -> None:
     """Remove what a run left that was killed after its tables had appeared: the test stands in it."""
     if paths.partial.is_dir() and os.access(paths.parent, os.W_OK):
-        with claimed(paths):
+        with suppress(EnvironmentProblem), claimed(paths):  # held: that run is about to remove it
             _remove(paths.partial)
 
 

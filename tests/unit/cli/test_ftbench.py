@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
-from hpc_trex.ftbench.cards import load_card
-from hpc_trex.ftbench.overview import TEN, half_width, overviews, points
+from hpc_trex.ftbench.cards import LoadedCard, load_card
+from hpc_trex.ftbench.overview import TEN, half_width, overview, overviews, points
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import CAPABILITIES
+from hpc_trex.site import shipped
 from hpc_trex.tree.openings import TestOpened as Opened
 from hpc_trex.tree.store import Store
 from tests.unit.cli.conftest import read_json
@@ -86,4 +88,36 @@ def test_a_card_of_ones_own_site_is_of_no_suite_of_ours(tmp_path: Path, monkeypa
     folder.mkdir(parents=True)
     (folder / "card.toml").write_text(trex("ftbench", "show", "mini-triage", "--toml").stdout)
     monkeypatch.setenv("HPC_TREX_SITE", str(tmp_path / "site"))
-    assert [one.suite for one in overviews() if one.origin.parent == folder] == ["own"]
+    assert [one.suite for one in overviews()[0] if one.loaded.origin.parent == folder] == ["own"]
+    beside = shipped() / "my-task.toml"
+    assert overview(LoadedCard(load_card("mini-triage").card, beside)).suite == "own", "in the checkout, not of it"
+
+
+def test_a_broken_card_of_the_site_is_named_and_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trex: Trex
+):
+    for name, text in (("broken", "name = 3\n"), ("mine", trex("ftbench", "show", "mini-triage", "--toml").stdout)):
+        folder = tmp_path / "site" / "ftbench" / name
+        folder.mkdir(parents=True)
+        (folder / "card.toml").write_text(text)
+    monkeypatch.setenv("HPC_TREX_SITE", str(tmp_path / "site"))
+    for words in ((), ("--suite", tmp_path / "site" / "ftbench")):
+        done = trex("ftbench", "list", *words)
+        assert done.exit_code == 2
+        assert done.stderr.count("error:") == 1
+        assert "broken/card.toml: name" in done.stderr
+        assert "  own  " in done.stdout
+        assert bool(words) or set(TEN) <= {line.split()[0] for line in done.stdout.splitlines()}
+    told = trex("ftbench", "list", "--suite", tmp_path / "site" / "ftbench", "--json").stdout
+    assert [task["name"] for task in json.loads(told)["tasks"]] == ["mini-triage"]
+
+
+def test_a_card_with_data_sets_of_the_hub_says_how_they_are_brought(tmp_path: Path, trex: Trex):
+    card = tmp_path / "my task.toml"
+    card.write_text(
+        f'name = "hub"\nsources.a = {{ hub = "a/b", split = "train", revision = "{"a" * 40}" }}\n'
+        f'dev = {{ hub = "a/b", split = "dev", revision = "{"a" * 40}" }}\ntest = {{ path = "test.jsonl" }}\n'
+    )
+    (tmp_path / "test.jsonl").write_text('{"prompt": "p", "answer": "a"}\n')
+    for words in (("fetch",), ("show",)):
+        assert f"hpc-trex stage --task '{card}'" in trex("ftbench", *words, card).stdout

@@ -13,6 +13,8 @@ from pydantic import ValidationError
 
 from hpc_trex.errors import UsageProblem
 from hpc_trex.ftbench.build import build_tables, matches
+from hpc_trex.ftbench.rows import Row
+from hpc_trex.ftbench.splits import Placed, separated
 from hpc_trex.models import TaskCard
 
 REPO = {"kind": "git", "url": "https://example.org/a/b", "revision": "a" * 40}
@@ -159,3 +161,26 @@ def test_a_card_without_sources_needs_downloads_and_is_kept_as_it_is():
     assert '"from":"repo"' in empty.model_dump_json(), "as it is written in a card"
     with pytest.raises(ValidationError, match="sources: needs one at least"):
         TaskCard.model_validate({"name": "t", "dev": {"path": "d"}, "test": {"path": "t"}})
+
+
+def test_half_a_character_and_a_column_named_self_are_no_traceback(folder: Path):
+    (folder / "data" / "train-1.jsonl").write_text('{"visit": 1, "self": "\\ud83d", "text": "x"}\n' * 30)
+    tables = {**TABLES, "train": {"from": "repo", "path": "data/train-1.jsonl", "where": "self != ''"}}
+    for group, said in (("{{ self }}", "in 1 groups"), ("", "train-1.jsonl:1: no JSON can hold it")):
+        with pytest.raises(UsageProblem, match=said):
+            built(card({**tables, "dev": {"of": "train", "rows": 1, "group": group}}), folder)
+    (folder / "data" / "train-1.jsonl").write_text('{"visit": 1}\n{"visit": 2}\n')
+    (folder / "data" / "test.csv").write_text("visit,self\n1,me\n2,you\n")
+    test = {"from": "repo", "path": "data/test.csv", "where": "self == 'me'"}
+    assert built(card({**TABLES, "test": test}), folder)["test"] == [{"visit": "1", "self": "me"}]
+
+
+def test_a_source_that_bears_a_splits_name_is_not_known_to_overlap_with_it():
+    def placed(split: str, prompt: str) -> Placed:
+        return Placed(Row(f"{split}:1", prompt, "a", split), (prompt,), f"{split}.jsonl:1")
+
+    rows = {"test": [placed("test", "p")]}, [placed("dev", "q")], [placed("test", "p")]
+    with pytest.raises(UsageProblem, match="also stands in test"):
+        separated(*rows, False, {"test", "dev"})
+    mine = {"test": [placed("test", "p"), placed("test", "other")]}
+    assert len(separated(mine, *rows[1:], False, {"sources.test"}).sources["test"]) == 1

@@ -31,7 +31,8 @@ def test_a_task_is_fetched_once_whole_and_its_test_lies_apart(upstream: Upstream
     assert any(UPSTREAM in note for note in planned["tasks"][0]["notes"])
     assert not stage.exists(), "a dry run makes nothing"
     assert f"ftbench fetch {card}" in trex("stage", "--task", card).stdout
-    assert trex("launch", "--task", card, "-n", code=3).stderr.count("ftbench fetch visits") == 1
+    assert trex("launch", "--task", card, "-n", code=3).stderr.count(f"ftbench fetch {card}") == 1
+    assert f"ftbench fetch {card}" in trex("ftbench", "show", card).stdout
 
     told = json.loads(trex("ftbench", "fetch", card, "--json").stdout)["tasks"][0]
     assert told["state"] == "fetched"
@@ -119,9 +120,12 @@ def test_verify_finds_a_changed_table_and_a_lost_pin_and_the_hint_mends_it(
     for said in ("train.jsonl: 3 bytes", "dev.jsonl: No such file", "planted.jsonl: not in the manifest"):
         assert said in done.stderr
     assert "damaged" in trex("launch", "--task", card, "-n", code=8).stderr
-    commands = done.stderr.split("hint: fetch it anew: ")[1].split("; ")
+    commands = done.stderr.split("hint: fetch it anew: ")[1].strip().split("; ")
+    assert commands[2] == f"hpc-trex ftbench fetch {card}"
+    assert "DAMAGED" in trex("ftbench", "verify", code=1).stdout, "without a name: all that is here, whosever card"
     subprocess.run(["bash", "-c", "; ".join(commands[:2])], check=True)
     trex("ftbench", "fetch", card)
+    assert "visits  whole" in trex("ftbench", "verify").stdout
     assert "whole" in trex("ftbench", "verify", card).stdout
 
 
@@ -140,7 +144,7 @@ def test_consent_is_given_in_words_and_kept(upstream: Upstream, trex: Trex):
     consent = upstream.line("downloads.dev").replace('MIT"', 'MIT", consent = "I will not share it."')
     card = upstream.card(**{"downloads.dev": consent})
     assert "with --accept you agree: I will not share it." in trex("ftbench", "fetch", card, "-n").stdout
-    assert "fetch visits --accept" in trex("ftbench", "fetch", card, code=2).stderr
+    assert f"fetch {card} --accept" in trex("ftbench", "fetch", card, code=2).stderr
     told = json.loads(trex("ftbench", "fetch", card, "--accept", "--json").stdout)["tasks"][0]
     assert told["build"]["downloads"]["dev"]["accepted"] == "I will not share it."
 
@@ -188,7 +192,10 @@ def test_rows_are_brought_to_an_empty_pool_and_forbidden_ones_are_refused(
     (tmp_path / "x.xlsx").write_text("")
     for words, said in (
         (f"mine={built.table('train')}", "whose licence forbids training"),
+        (f"mine={built.table('train').parent}", "whose licence forbids training"),
         (f"mine={built.table('test')}", "sealed test"),
+        (f"mine={built.folder}", "sealed test"),
+        (f"test={ready}", "what the rows to measure on are called"),
         (f"mine={tmp_path}/bad.jsonl", "'dialogue' is undefined"),
         (f"mine={tmp_path}/nothing.jsonl", "no file"),
         (f"mine={tmp_path}/x.xlsx", "neither .jsonl"),

@@ -127,8 +127,8 @@ def test_a_run_at_work_is_not_disturbed_and_a_killed_one_is_gone_on_with(
     dead.wait()
     claim.write_text(json.dumps({"host": os.uname().nodename, "pid": dead.pid}))
     left = folder.with_name(f"{folder.name}.partial")
-    (left / "new" / "sealed").mkdir(parents=True)
-    (left / "new" / "sealed" / "old.jsonl").write_text("{}\n")
+    (left / ".new" / "sealed").mkdir(parents=True)
+    (left / ".new" / "sealed" / "old.jsonl").write_text("{}\n")
     trex("ftbench", "fetch", card)
     assert sorted(path.name for path in (folder / "sealed").iterdir()) == ["test.jsonl"]
 
@@ -177,7 +177,8 @@ def test_a_shared_cache_is_for_its_group_and_others_are_told_whose_it_is(upstrea
         shared.chmod(0o755)
         (upstream.folder / "share.toml").write_text('share = "group"\n')
         path = upstream.card()
-        card = load_card(str(path)).card
+        loaded = load_card(str(path))
+        card = loaded.card
         for name, words, group in (("own", (), 0o700), ("group", ("--profile", upstream.folder / "share.toml"), 0o750)):
             stage = shared / name
             trex("ftbench", "fetch", path, "--into", stage, *words)
@@ -189,7 +190,7 @@ def test_a_shared_cache_is_for_its_group_and_others_are_told_whose_it_is(upstrea
 
             def rows_at(stage: Path = stage) -> int:
                 found = find_built(card, [stage])
-                return sum(1 for _ in Path(str(at_hand(card, found).test.path)).open()) if found else 0
+                return sum(1 for _ in Path(str(at_hand(loaded, found).test.path)).open()) if found else 0
 
             assert as_user(12345, 777, rows_at) == "10"
             assert as_user(22222, 777, rows_at) == ("10" if group == 0o750 else
