@@ -27,6 +27,18 @@ FOLDERS = sorted(
     for folder in (Path(__file__).resolve().parents[3] / "ftbench").glob("*/card.toml")
     if load_card(str(folder)).card.downloads
 )
+TEN = [
+    "aci-bench",
+    "cs-bench",
+    "econlogicqa",
+    "gta",
+    "hoc",
+    "lawbench",
+    "omebench",
+    "openfindata",
+    "sst-2",
+    "tomg-bench",
+]
 PARTS = ("card.toml", "README.md", "samples.jsonl", "expected.json")
 README = ("Source", "Licence", "Citation", "Splits", "Prompt", "Metric", "Differences")
 
@@ -84,6 +96,10 @@ def judged(card: TaskCard, row: Ready, text: str) -> Judged:
     assert text in row.choices
     likelihoods = [(0.0 if choice == text else -1000.0, False) for choice in row.choices]
     return judge_choice(likelihoods, row.choices, row.answer, card.metric)
+
+
+def test_the_ten_tasks_of_the_benchmark_are_here():
+    assert [folder.name for folder in FOLDERS] == TEN
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
