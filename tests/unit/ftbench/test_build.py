@@ -164,7 +164,7 @@ def test_a_card_without_sources_needs_downloads_and_is_kept_as_it_is():
 
 
 def test_half_a_character_and_a_column_named_self_are_no_traceback(folder: Path):
-    (folder / "data" / "train-1.jsonl").write_text('{"visit": 1, "self": "\\ud83d", "text": "x"}\n' * 30)
+    (folder / "data" / "train-1.jsonl").write_text('{"visit": 1, "self": "\\ud83d", "half": "\\ud83d"}\n' * 30)
     tables = {**TABLES, "train": {"from": "repo", "path": "data/train-1.jsonl", "where": "visit == 1"}}
     for group, said in (("{{ half }}", "in 1 groups"), ("", "train-1.jsonl:1: no JSON can hold it")):
         with pytest.raises(UsageProblem, match=said):
