@@ -88,6 +88,8 @@ class BenchRow(Record):
     """Rows measured by other rows, prompts or metrics are rows of their own."""
     base: Figure | None = None
     reference: Figure | None = None
+    other_references: tuple[str, ...] = ()
+    """Further models that were evaluated to be one, and are not shown."""
     distance: float | None = None
     """Reference minus base, positive where the reference is better."""
     noise: float | None = None
@@ -99,9 +101,14 @@ class BenchRow(Record):
 
 def rules_of(card: TaskCard) -> str:
     """Return what tells measurements apart that cannot be compared: rows, prompt and metric, not what is trained on."""
-    return digest({name: getattr(card, name).model_dump(mode="json") for name in ("dev", "test", "prompt", "metric")})[
-        :16
-    ]
+    told = {name: getattr(card, name).model_dump(mode="json") for name in ("dev", "test", "prompt", "metric")}
+    tables = [card.tables[one.table] for one in (card.dev, card.test) if one.table]
+    tables += [card.tables[table.of] for table in tables if table.of]
+    told["tables"] = [table.model_dump(mode="json") for table in tables]
+    free = {"licence", "consent", "gated"}
+    downloads = [card.downloads[table.from_] for table in tables if table.from_]
+    told["downloads"] = [one.model_dump(mode="json", exclude=free) for one in downloads]
+    return digest(told)[:16]
 
 
 def bench_rows(found: Iterable[tuple[Measured, TaskCard]]) -> list[BenchRow]:
@@ -121,6 +128,7 @@ def _row(group: Sequence[Measured], model: str, card: TaskCard, rules: str) -> B
     sign = 1 if card.metric.higher_is_better else -1
     base, reference = _base(own, card), _reference(group, card)
     distance = None if base is None or reference is None else sign * (reference.value - base.value)
+    others = dict.fromkeys(one.model for one in group if one.role == "reference" and one.base is not None)
     names = dict.fromkeys(one.method for one in own if one.role == "search")
     tests = [score for one in own for score in (one.base, one.test) if score is not None]
     row = BenchRow(
@@ -132,6 +140,7 @@ def _row(group: Sequence[Measured], model: str, card: TaskCard, rules: str) -> B
         rules=rules,
         base=base,
         reference=reference,
+        other_references=tuple(others)[1:],
         distance=distance,
         noise=_noise(base, reference),
         paper=_published(card, "trex", best=sign),

@@ -22,9 +22,10 @@ WHY = {
 }
 #: Columns of the CSV, one line a task and method.
 FIELDS = (
-    "task", "model", "metric", "higher_is_better", "rows", "base", "base_low", "base_high", "reference", "reference_low",
-    "reference_high", "reference_source", "reference_published", "distance", "noise", "method", "runs", "seeds", "score",
-    "score_low", "score_high", "score_sd", "gain", "gain_low", "gain_high", "g", "no_g_because", "gpu_hours", "cpu_hours", "money",
+    "task", "model", "metric", "higher_is_better", "rows", "base", "base_low", "base_high", "base_published", "reference",
+    "reference_low", "reference_high", "reference_source", "reference_published", "distance", "noise", "paper", "method", "runs",
+    "seeds", "score", "score_low", "score_high", "score_sd", "gain", "gain_low", "gain_high", "g", "no_g_because", "gpu_hours",
+    "cpu_hours", "money",
 )  # fmt: skip
 
 
@@ -73,6 +74,13 @@ def notes(rows: Sequence[BenchRow]) -> list[str]:
         for figure in (row.base, row.reference):
             if figure is not None and figure.published:
                 found.append(f"{name}: * published, other rows and prompts: {figure.source}")
+        if row.reference is not None and not row.reference.published:
+            more = (
+                f" (also evaluated: {', '.join(row.other_references)}; --reference-model)"
+                if row.other_references
+                else ""
+            )
+            found.append(f"{name}: reference {row.reference.source}{more}")
     twice = {row.task for row in rows if len({one.rules for one in rows if one.task == row.task}) > 1}
     found += [
         f"{task}: measured by different rows, prompts or metrics, told in rows of their own" for task in sorted(twice)
@@ -148,7 +156,9 @@ def _flat(row: BenchRow, one: MethodRow | None) -> dict[str, object]:
     flat: dict[str, object] = row.model_dump(
         include={"task", "model", "metric", "higher_is_better", "rows", "distance", "noise"}
     )
-    flat |= _spread("base", base) | _spread("reference", reference)
+    flat |= _spread("base", base) | _spread("reference", reference) | {"paper": row.paper and row.paper.value}
+    if base is not None:
+        flat |= {"base_published": base.published}
     if reference is not None:
         flat |= {"reference_source": reference.source, "reference_published": reference.published}
     if one is None:

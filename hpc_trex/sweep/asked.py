@@ -27,6 +27,7 @@ def checked(request: SweepRequest) -> SweepRequest:
         request = request.model_copy(update={"tasks": suite_tasks(request.suite)})
     for name in AXES:
         _require_once(name, getattr(request, name), empty=False)
+    _require_once("tasks", [task.removeprefix(SUITE_PREFIX) for task in request.tasks], empty=False)
     _require_once("reference_models", request.reference_models, empty=True)
     both = set(request.models) & set(request.reference_models)
     if both:

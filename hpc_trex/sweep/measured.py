@@ -21,8 +21,8 @@ Found = tuple[Measured, TaskCard]
 def measured(runs: Sequence[str], reference: str = "") -> list[Found]:
     """Return what the runs (names or folders of sweeps and searches; none: the newest sweep) have measured, in order.
 
-    ``reference``: a model that was evaluated only, and is to be the reference. Raises :class:`NotFound` for a run that
-    is neither, and a reference that no run has.
+    ``reference``: a model that was evaluated only, and is to be the reference; no other is one then. Raises
+    :class:`NotFound` for a run that is neither, and a reference that no run has.
     """
     found = [one for run in (runs or (None,)) for one in _of_run(run)]
     if not reference:
@@ -33,9 +33,10 @@ def measured(runs: Sequence[str], reference: str = "") -> list[Found]:
             f"no run has evaluated {reference} alone",
             hint=f"models that were: {', '.join(sorted(known)) or 'none'}; hpc-trex sweep launch --baseline-only --models {reference}",
         )
+    wanted = [(one, card) for one, card in found if one.role != "reference" or one.model == reference]
     return [
         (one.model_copy(update={"role": "reference"}), card) if (one.role, one.model) == ("baseline", reference) else (one, card)
-        for one, card in found
+        for one, card in wanted
     ]  # fmt: skip
 
 
@@ -72,7 +73,17 @@ def _of_element(paths: SweepPaths, config: SweepConfig, element: Element) -> Fou
         one, card = _of_search(search, config.role(element))
     else:
         one, card = _without_search(paths, config, element)
-    return one.model_copy(update={"done": done, "gpu_hours": gpu, "cpu_hours": cpu}), card
+    money = one.money + _money_before(paths.element(element.number).root)
+    return one.model_copy(update={"done": done, "gpu_hours": gpu, "cpu_hours": cpu, "money": money}), card
+
+
+def _money_before(root: Path) -> float:
+    """Return what an element's earlier searches cost: those that failed and were put aside."""
+    spent = 0.0
+    for config in root.glob("search-*/search.toml"):
+        with Store.read(SearchPaths(config.parent)) as reader:
+            spent += reader.cost().money
+    return spent
 
 
 def _without_search(paths: SweepPaths, config: SweepConfig, element: Element) -> Found:

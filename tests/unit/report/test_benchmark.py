@@ -9,7 +9,7 @@ import re
 import pytest
 
 from hpc_trex.models import Reference, Score, TaskCard
-from hpc_trex.report.benchmark import Measured, bench_rows
+from hpc_trex.report.benchmark import Measured, bench_rows, rules_of
 from hpc_trex.report.benchmark_text import notes, table_csv, table_html, table_latex, table_text
 from hpc_trex.report.look import Look
 
@@ -120,6 +120,34 @@ def test_what_was_measured_by_other_rules_is_never_put_together():
     assert "h: measured by different rows, prompts or metrics, told in rows of their own" in notes(found)
 
 
+def fetched(revision: str = "0" * 40, rows: int = 200, licence: str = "") -> TaskCard:
+    repo = {"kind": "git", "url": "https://example.org/x", "revision": revision, "licence": licence}
+    tables = {"all": {"from": "repo"}, "dev": {"of": "all", "rows": rows}, "test": {"from": "repo", "path": "test.csv"}}
+    made = {
+        "name": "j",
+        "downloads": {"repo": repo},
+        "tables": tables,
+        "dev": {"table": "dev"},
+        "test": {"table": "test"},
+    }
+    return TaskCard.model_validate(made)
+
+
+def test_rows_that_were_fetched_otherwise_are_other_rows():
+    others = [fetched(), fetched("1" * 40), fetched(rows=300)]
+    assert len({rules_of(one) for one in others}) == 3
+    assert rules_of(fetched(licence="MIT")) == rules_of(fetched())
+    assert rules_of(fetched().model_copy(update={"sources": card("k").sources})) == rules_of(fetched())
+
+
+def test_of_several_references_the_one_that_is_shown_is_named_with_the_others():
+    task = card("l")
+    models = ("large", "huge", "large")
+    (row,) = bench_rows([(search("l", 0.2, 0.4), task), *((alone("l", "reference", one, 0.8), task) for one in models)])
+    assert (row.reference.source, row.other_references) == ("large", ("huge",))
+    assert "l: reference large (also evaluated: huge; --reference-model)" in notes([row])
+
+
 def test_base_models_are_rows_of_their_own():
     task = card("i")
     found = bench_rows([(search("i", 0.2, 0.4), task), (search("i", 0.3, 0.4, model="other"), task)])
@@ -135,9 +163,12 @@ c     exact_match   400  0.400 +-0.040         0.800*  0.600 +-0.040  +0.200 +-0
 d     exact_match   400  0.400 +-0.040  0.100 +-0.040  0.600 +-0.040  +0.200 +-0.020      ~               -               -      -       -   1.50   3.00   0.25
 e     exact_match   400  0.300 +-0.040              -               -               -      -               -               -      -       -   0.00   0.00   0.00
 a: 2 of 3 searches of playbook have a test score
+a: reference large
 b: ~ no G: reference and base differ by less than the noise (+0.050, noise 0.057)
+b: reference large
 c: * published, other rows and prompts: Large-235B: arXiv
-d: ~ no G: the reference is not better than the base (-0.300, noise 0.057)"""
+d: ~ no G: the reference is not better than the base (-0.300, noise 0.057)
+d: reference large"""
 
 
 def test_the_text_is_a_line_a_task_and_says_below_what_a_figure_does_not(rows):
@@ -161,6 +192,7 @@ def test_csv_has_a_line_for_each_task_and_method(rows):
     assert float(read[0]["g"]) == pytest.approx(0.5)
     assert (read[2]["g"], read[2]["no_g_because"]) == ("", "within noise")
     assert (read[3]["reference_published"], read[3]["reference_low"]) == ("True", "")
+    assert [(line["base_published"], line["paper"]) for line in read[2:4]] == [("False", ""), ("False", "0.9")]
     assert (read[5]["score"], read[5]["base"]) == ("", "0.3")
 
 

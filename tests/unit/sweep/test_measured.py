@@ -9,9 +9,14 @@ import pytest
 from hpc_trex.cli.main import main
 from hpc_trex.errors import NotFound
 from hpc_trex.files import write_record
-from hpc_trex.models import PolicySettings, Score
+from hpc_trex.models import LlmUsage, PolicySettings, Score
+from hpc_trex.sweep.element import make_element_search
+from hpc_trex.sweep.folder import read_config
 from hpc_trex.sweep.measured import measured, method_of
 from hpc_trex.sweep.records import ElementResult, RunRecord
+from hpc_trex.tree.events import AgentCalled
+from hpc_trex.tree.lease import Lease
+from hpc_trex.tree.store import Store
 
 
 def score(value: float) -> Score:
@@ -21,7 +26,7 @@ def score(value: float) -> Score:
 def left(paths, number: int, base: float | None, test: float | None = None) -> None:
     """Leave a result without its search, as after ``hpc-trex gc``, and the record of its job."""
     folder = paths.element(number)
-    folder.root.mkdir(parents=True)
+    folder.root.mkdir(parents=True, exist_ok=True)
     scores = {name: score(value) for name, value in (("test_baseline", base), ("test", test)) if value is not None}
     done = ElementResult(number=number, token="t", state="done", **scores)
     write_record(folder.result, done)
@@ -50,6 +55,30 @@ def test_a_model_that_was_evaluated_alone_can_be_the_reference(make):
     with pytest.raises(NotFound, match="no run has evaluated Large alone") as refused:
         measured([str(paths.root)], "Large")
     assert "builtin:tiny-qwen3" in (refused.value.hint or "")
+
+
+def test_the_reference_that_is_asked_for_is_the_only_one(make, tmp_path):
+    large = tmp_path / "large"
+    large.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (large / name).write_text("{}")
+    paths = make(reference_models=(str(large),), baseline=True)
+    for number in range(3):
+        left(paths, number, 0.25, 0.5)
+    asked = [(one.role, one.model) for one, _ in measured([str(paths.root)], "builtin:tiny-qwen3")]
+    assert asked == [("reference", "builtin:tiny-qwen3"), ("search", "builtin:tiny-qwen3")]
+    assert [one.role for one, _ in measured([str(paths.root)], str(large))] == ["baseline", "reference", "search"]
+
+
+def test_what_a_search_has_cost_counts_though_it_failed_and_was_begun_anew(make):
+    paths = make()
+    search = make_element_search(paths, read_config(paths), read_config(paths).elements()[0])
+    with Lease(search) as lease, Store.open(search, guard=lease) as store:
+        store.record(AgentCalled(call="1", node=0, role="researcher", model="m", usage=LlmUsage(money=1.5)))
+    search.root.rename(paths.element(0).root / "search-1")
+    left(paths, 0, 0.25, 0.5)
+    ((one, _),) = measured([str(paths.root)])
+    assert one.money == 1.5
 
 
 def test_a_run_is_a_sweep_or_a_search(make):

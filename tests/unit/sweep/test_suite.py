@@ -50,6 +50,8 @@ def test_a_sweep_over_a_folder_has_its_tasks(make, folder):
     assert request.tasks == suite_tasks(str(folder))
     with pytest.raises(UsageProblem, match="suite and tasks both"):
         checked(SweepRequest(suite="ftbench-mini", tasks=("mini-triage",)))
+    with pytest.raises(UsageProblem, match="tasks names one twice"):
+        checked(SweepRequest(tasks=("mini-triage", "ftbench:mini-triage")))
 
 
 @pytest.fixture
