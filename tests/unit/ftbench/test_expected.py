@@ -115,6 +115,8 @@ def test_a_task_folder_has_the_same_shape_as_all(folder):
     # Of some tasks neither base nor reference is published anywhere that could be read: then a card says so, and has none.
     assert "trex" in roles
     assert roles >= {"base", "reference"} or any("score" in one.source for one in card.references)
+    # The table of a benchmark measures G against what is published, where nothing else is: never against another metric.
+    assert not [one for one in card.references if "no score" in one.source and one.role in ("base", "reference")]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
