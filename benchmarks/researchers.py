@@ -4,12 +4,11 @@
     python benchmarks/researchers.py FOLDER --suite ftbench-mini [--seeds 0-2]
     python benchmarks/researchers.py FOLDER --table
 
-Each arm is a method of a sweep (docs/sweeps.md) and runs every task with every seed. A search designs no further round once
-its jobs have used ``--cpu-seconds`` of CPU: what is counted is the CPU time of the jobs, which a busy machine does not
-bend, not the clock. Whole seeds come one after the other; within a seed tasks and arms stand in a random order, so that what
-drifts on the machine hits all arms alike. Killed and started again, only what is missing is run. ``--table`` prints the table of what there
-is: means over the seeds with 95 % intervals (percentile bootstrap over seeds), and differences to the playbook, paired by
-task and seed. ``--suite ftbench-mini``: the ten built-in tasks, the arms that leave nothing out, and a second table over the tasks.
+Each arm is a method of a sweep (docs/sweeps.md) and runs every task with every seed. A search designs no further round once its jobs have used ``--cpu-
+seconds`` of CPU: what is counted is the CPU time of the jobs, which a busy machine does not bend, not the clock. Whole seeds come one after the other; within a
+seed tasks and arms stand in a random order, so that what drifts on the machine hits all arms alike. Killed and started again, only what is missing is run.
+``--table`` prints the table of what there is: means over the seeds with 95 % intervals (percentile bootstrap over seeds), and differences to the playbook,
+paired by task and seed. ``--suite ftbench-mini``: the ten built-in tasks, the arms that leave nothing out, and a second table over the tasks.
 """
 
 from __future__ import annotations
