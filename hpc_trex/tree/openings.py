@@ -48,7 +48,13 @@ def note_opening(db: Database, event: TestOpened, time: str) -> None:
     )
 
 
+#: Jobs at the test that an earlier version started: they opened it all the same.
+_BEFORE = """SELECT node, trial, attempt, 0 AS again, 'the final evaluation, by a version that kept no record' AS why, user, '' AS host,
+    intended_at AS time FROM attempts WHERE kind = 'test' AND NOT EXISTS (SELECT 1 FROM openings WHERE
+    openings.node = attempts.node AND openings.trial = attempts.trial AND openings.attempt = attempts.attempt) ORDER BY intended_at"""
+
+
 def openings(tree: TreeReads) -> list[OpeningView]:
-    """Return every opening of the sealed test, oldest first; none of a search that an earlier version ended."""
-    rows = tree._rows("SELECT * FROM openings ORDER BY id")
+    """Return every opening of the sealed test, oldest first."""
+    rows = [*tree._rows(_BEFORE), *tree._rows("SELECT * FROM openings ORDER BY id")]
     return [OpeningView.model_validate({name: row[name] for name in OpeningView.model_fields}) for row in rows]

@@ -16,7 +16,7 @@ from hpc_trex.layout import SearchPaths
 from hpc_trex.models import FailureClass, JobKind, SearchState
 from hpc_trex.report.openings import again_words, openings_text
 from hpc_trex.tree.check import check
-from hpc_trex.tree.openings import openings
+from hpc_trex.tree.openings import TestOpened, openings
 from hpc_trex.tree.status import status
 from tests.unit.controller.conftest import drive
 from tests.unit.controller.simulation import Cluster
@@ -51,6 +51,18 @@ def test_the_end_of_a_search_opens_it_once_and_says_so(over: SearchPaths, cluste
     assert again_words(status(controller.store).test_openings) == ""
     controller.close()
     assert len(jobs_at_the_test(cluster, over)) == 1
+
+
+def test_a_test_that_an_earlier_version_opened_counts_as_opened(over: SearchPaths) -> None:
+    """It kept no record of it: a second opening would have been told as the first."""
+    controller = Controller(over)
+    with controller.store.db.conn as connection:
+        connection.execute("DELETE FROM openings")
+    (found,) = openings(controller.store)
+    assert (found.attempt, found.why) == (1, "the final evaluation, by a version that kept no record")
+    controller.store.record(TestOpened(node=found.node, trial=found.trial + 1, again=True, why="a typo", user="ann"))
+    assert "was opened 2 times, last by ann: a typo" in again_words(status(controller.store).test_openings)
+    controller.close()
 
 
 def test_no_job_of_the_search_is_told_where_it_lies(over: SearchPaths, cluster: Cluster) -> None:
