@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,7 +25,8 @@ Member = tuple[str, int, Callable[[], IO[bytes]]]
 
 def file_name(url: str) -> str:
     """Return the name that a file has in its address."""
-    return PurePosixPath(unquote(urlsplit(url).path)).name or "download"
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    return "download" if name in ("", "..") else name
 
 
 def bring_file(url: str, path: Path, *, pinned: bool) -> None:
@@ -89,8 +92,22 @@ def unpack(archive: Path, folder: Path, globs: tuple[str, ...]) -> None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with opened() as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise UsageProblem(f"{archive.name} cannot be unpacked: {error}", hint="was the download changed?") from None
+    except _BROKEN as error:
+        raise _unpackable(archive, error) from None
+    except OSError as error:
+        if error.errno is not None:  # of the disk
+            raise
+        raise _unpackable(archive, error) from None  # gzip and bzip2 say it so
+
+
+#: What the readers of archives raise for bytes that are none, and for a member with a password.
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
+def _unpackable(archive: Path, error: Exception) -> UsageProblem:
+    return UsageProblem(f"{archive.name} cannot be unpacked: {error}", hint="was the download changed?")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ itself checks that what came is the commit that was asked for, since its name is
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ _SETTINGS = (
     "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60",
 )  # fmt: skip
 _POINTER = b"version https://git-lfs.github.com/spec/"
+_DENIED = re.compile(r"(returned error|HTTP|status)\W{1,2}(401|403)\b")
 _REFUSED = ("not found", "could not read Username", "terminal prompts disabled", "Authentication failed")
 _NO_COMMIT = ("not our ref", "couldn't find remote ref", "no such remote ref", "bad object", "unadvertised object")
 
@@ -86,7 +88,8 @@ class _Git:
     def _wanted(self) -> dict[str, str]:
         """Return the wanted files' blobs by their paths. Each glob has to find something."""
         listed: dict[str, str] = {}
-        for entry in self._run("ls-tree", "-r", "-z", "--full-tree", self._source.commit).decode().split("\0"):
+        entries = self._run("ls-tree", "-r", "-z", "--full-tree", self._source.commit)
+        for entry in entries.decode(errors="backslashreplace").split("\0"):  # names may be in any encoding
             mode, _, rest = entry.partition(" ")
             if mode in _PLAIN:
                 about, _, name = rest.partition("\t")
@@ -99,17 +102,22 @@ class _Git:
                     f"{self._source.words}: no file is {pattern!r}", hint=f"its files: {', '.join(list(listed)[:8])}"
                 )
             wanted |= found
+        outside = [name for name in wanted if {"..", ".", ""} & set(name.split("/"))]
+        if outside:  # git itself would make no such commit, and fetches one
+            raise UsageProblem(
+                f"{self._source.words} has a file {outside[0]!r:.80}, which points outside", hint="do not trust it"
+            )
         return wanted
 
     def _absent(self) -> set[str]:
         """Return the objects of the commit that are not here, without fetching them."""
-        lines = self._run("rev-list", "--objects", "--missing=print", f"{self._source.commit}^{{tree}}").decode()
-        return {line[1:] for line in lines.splitlines() if line.startswith("?")}
+        lines = self._run("rev-list", "--objects", "--missing=print", f"{self._source.commit}^{{tree}}")
+        return {line[1:].decode() for line in lines.split(b"\n") if line.startswith(b"?")}
 
     def _contents(self, blobs: Sequence[str]) -> Iterator[bytes]:
         """Yield the bytes of the blobs, as they stand in the repository."""
         with subprocess.Popen(
-            ["git", *_SETTINGS, "-C", str(self._repository), "cat-file", "--batch"],
+            ["git", *_SETTINGS, f"--git-dir={self._repository}", "cat-file", "--batch"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment(),
         ) as reader:  # fmt: skip
             assert reader.stdin is not None
@@ -126,7 +134,7 @@ class _Git:
     def _run(self, *words: str, given: bytes = b"") -> bytes:
         try:
             done = subprocess.run(
-                ["git", *_SETTINGS, "-C", str(self._repository), *words],
+                ["git", *_SETTINGS, f"--git-dir={self._repository}", *words],
                 input=given, capture_output=True, env=_environment(), timeout=PATIENCE, check=False,
             )  # fmt: skip
         except FileNotFoundError:
@@ -151,9 +159,10 @@ class _Git:
                 f"{self._source.url} has no commit {self._source.commit}",
                 hint="upstream may have rewritten its history",
             )
-        if "403" in said or "401" in said:
+        if _DENIED.search(said):
             return CredentialsMissing(
-                f"{self._source.words}: access refused: {first}", hint="give git access (its credential helper), or set up a mirror"
+                f"{self._source.words}: access refused: {first}",
+                hint="give git access (its credential helper), or set up a mirror",
             )
         if any(words in said for words in _REFUSED):
             return NotFound(
@@ -173,4 +182,8 @@ def _environment() -> dict[str, str]:
     return kept | {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS": "true", "LC_ALL": "C"}
 
 
-_FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+#: What git sets for its hooks and aliases: this may run in one.
+_FOREIGN = (
+    "GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH",
+)  # fmt: skip

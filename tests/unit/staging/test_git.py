@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hpc_trex.errors import UsageProblem
-from hpc_trex.staging.git import GitSource, bring_git
+from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, NotFound, UsageProblem
+from hpc_trex.staging.git import GitSource, _Git, bring_git
 
 
 class Repo:
@@ -70,3 +70,44 @@ def test_a_pointer_of_git_lfs_is_no_data(repo: Repo, tmp_path: Path):
     source = GitSource(f"file://{repo.folder}", repo.committed(), ("data/large.csv",))
     with pytest.raises(UsageProblem, match="Git LFS"):
         bring_git(source, tmp_path / "repository.git", tmp_path / "files")
+
+
+def test_a_file_name_in_another_encoding_stops_nothing_and_one_that_points_outside_is_refused(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (repo.folder / "data" / os.fsdecode(b"caf\xe9.txt")).write_text("latin1")
+    commit = repo.committed()
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "safe.bareRepository")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "explicit")
+    monkeypatch.setenv("GIT_ALTERNATE_OBJECT_DIRECTORIES", "/nowhere")  # as in a hook
+    folder = tmp_path / "files"
+    bring_git(GitSource(f"file://{repo.folder}", commit, ("data/*.csv", "data/caf*")), tmp_path / "r.git", folder)
+    assert sorted(path.name for path in (folder / "data").iterdir()) == ["a.csv", "b c.csv", "caf\\xe9.txt"]
+
+    blob = repo.run("rev-parse", f"{commit}:data/a.csv")
+    tree = commit
+    for entry in (f"100644 blob {blob}\toutside.csv", "040000 tree {}\t..", "040000 tree {}\tdata"):
+        made = subprocess.run(["git", "-C", repo.folder, "mktree"], input=entry.format(tree), text=True, check=True,
+                              capture_output=True)  # fmt: skip
+        tree = made.stdout.strip()
+    evil = repo.run("commit-tree", tree, "-m", "evil")
+    repo.run("update-ref", "refs/heads/evil", evil)
+    with pytest.raises(UsageProblem, match=r"data/../outside.csv.*points outside"):
+        bring_git(GitSource(f"file://{repo.folder}", evil, ("data/**",)), tmp_path / "e.git", folder)
+    assert not (folder / "outside.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("fatal: unable to access 'https://h/x/': The requested URL returned error: 403", CredentialsMissing),
+        ("remote: HTTP 401\nfatal: Authentication failed for 'https://h/x/'", CredentialsMissing),
+        ("fatal: unable to access 'https://h/x/': Failed to connect to h port 443 after 401 ms", EnvironmentProblem),
+        ("fatal: unable to access 'https://h/task403/': Could not resolve host: h", EnvironmentProblem),
+        ("fatal: repository 'https://h/x/' not found", NotFound),
+    ],
+)
+def test_what_git_says_is_no_refusal_for_the_figures_in_it(tmp_path: Path, said: str, kind: type[Exception]):
+    problem = _Git(GitSource("https://h/x", "a" * 40, ()), tmp_path)._problem(said)
+    assert type(problem) is kind
