@@ -204,12 +204,22 @@ def open_again(work: Work, request: Request) -> None:
 
     Raises UsageProblem for a search that runs, or that never opened it.
     """
-    why, hint = why_not_open_again(work.store)
-    if why:
-        raise UsageProblem(why, hint=hint)
-    chosen = work.store.chosen()
-    assert chosen is not None
-    open_test(work, chosen, request.note, again=True, user=request.user)
+    if not _half_opened(work, request):
+        why, hint = why_not_open_again(work.store)
+        if why:
+            raise UsageProblem(why, hint=hint)
+        chosen = work.store.chosen()
+        assert chosen is not None
+        open_test(work, chosen, request.note, again=True, user=request.user)
     number = sum(1 for one in openings(work.store) if one.attempt == 1)
-    work.change_state(SearchState.FINISHING, f"the sealed test was opened again by {request.user}: {request.note}")
+    if work.store.state()[0] in OVER:
+        work.change_state(SearchState.FINISHING, f"the sealed test was opened again by {request.user}: {request.note}")
     work.say(f"the sealed test is opened for the {number}. time: {request.note}")
+
+
+def _half_opened(work: Work, request: Request) -> bool:
+    """Tell whether a controller that died has recorded this very opening, whose job was not asked for yet."""
+    last = next(reversed(openings(work.store)), None)
+    if last is None or (last.again, last.why, last.user) != (True, request.note, request.user):
+        return False
+    return work.store.trial(last.node, last.trial).state is TrialState.PLANNED

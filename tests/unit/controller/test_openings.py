@@ -19,7 +19,7 @@ from hpc_trex.tree.check import check
 from hpc_trex.tree.openings import TestOpened, openings
 from hpc_trex.tree.status import status
 from tests.unit.controller.conftest import drive
-from tests.unit.controller.simulation import Cluster
+from tests.unit.controller.simulation import Cluster, Killed
 
 ASK = Request(action="open-test", note="the first job had a wrong prompt", user="ann")
 
@@ -96,6 +96,35 @@ def test_a_second_opening_is_asked_for_and_shows(over: SearchPaths, cluster: Clu
     made = CliRunner().invoke(cli, ["report", str(over.root)])
     assert made.exit_code == 0, made.output
     assert said in over.report.read_text()
+
+
+@pytest.mark.parametrize("moment", ["opened", "finishing"])
+def test_a_death_while_it_is_opened_again_opens_it_once(
+    over: SearchPaths, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The request is obeyed again from its start: two jobs would have been let at the test, or a refusal been noted."""
+    controller = Controller(over)
+    whole = control.open_test
+
+    def opens(*given: object, **more: object) -> None:
+        whole(*given, **more)  # type: ignore[arg-type]
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if moment == "opened":
+            patch.setattr(control, "open_test", opens)
+        else:
+            patch.setattr(controller.work, "say", lambda text: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            controller.ask(ASK)
+    controller.close()
+    drive(over, cluster).close()
+    controller = Controller(over)
+    assert [one.again for one in openings(controller.store)] == [False, True]
+    assert [text for _, text, _ in controller.store.notes() if "refused" in text] == []
+    assert controller.store.state()[0] is SearchState.DONE
+    controller.close()
+    assert len(jobs_at_the_test(cluster, over)) == 2
 
 
 def test_a_second_opening_that_comes_to_nothing_leaves_the_first_result(over: SearchPaths, cluster: Cluster) -> None:
