@@ -25,6 +25,8 @@ class Measured(Record):
     role: Literal["search", "baseline", "reference"] = "search"
     method: str = ""
     """Who designed the rounds; empty where nothing was trained."""
+    budget: str = ""
+    """What the search could spend, in words."""
     seed: int = 0
     done: bool = True
     base: Score | None = None
@@ -64,6 +66,8 @@ class MethodRow(Record):
     method: str
     runs: int
     """Searches of it."""
+    budgets: tuple[str, ...] = ()
+    """What they could spend; several where that is not the same, so that their mean is of no one method."""
     score: Figure | None = None
     gain: Figure | None = None
     """Score minus base, positive where the search made the model better, whatever the metric's direction."""
@@ -163,6 +167,7 @@ def _method(name: str, runs: Sequence[Measured], row: BenchRow) -> MethodRow:
     return MethodRow(
         method=name,
         runs=len(runs),
+        budgets=tuple(dict.fromkeys(one.budget for one in runs if one.budget)),
         score=score,
         gain=_mean(gains if sign == 1 else [_turned(one) for one in gains]),
         g=g,

@@ -63,6 +63,8 @@ def notes(rows: Sequence[BenchRow]) -> list[str]:
             ended = one.score.seeds if one.score else 0
             if ended < one.runs:
                 found.append(f"{name}: {ended} of {one.runs} searches of {one.method} have a test score")
+            if len(one.budgets) > 1:
+                found.append(f"{name}: searches of {one.method} had different budgets: {'; '.join(one.budgets)}")
         why = next((one.why for one in row.methods if one.why), "")
         if why:
             figures = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,12 +20,17 @@ Found = tuple[Measured, TaskCard]
 
 
 def measured(runs: Sequence[str], reference: str = "") -> list[Found]:
-    """Return what the runs (names or folders of sweeps and searches; none: the newest sweep) have measured, in order.
+    """Return what the runs (names or folders of sweeps and searches; none: the newest sweep) have measured, in order, each
+    search once.
 
     ``reference``: a model that was evaluated only, and is to be the reference; no other is one then. Raises
     :class:`NotFound` for a run that is neither, and a reference that no run has.
     """
-    found = [one for run in (runs or (None,)) for one in _of_run(run)]
+    once: dict[str, Found] = {}
+    for run in runs or (None,):
+        for one, card in _of_run(run):
+            once.setdefault(os.path.realpath(one.where), (one, card))
+    found = list(once.values())
     if not reference:
         return found
     known = {one.model for one, _ in found if one.role != "search"}
@@ -99,6 +105,9 @@ def _without_search(paths: SweepPaths, config: SweepConfig, element: Element) ->
         model=config.all_models[element.model].name,
         role=role,
         method=method if searched else "",
+        budget=_budget(config.max_nodes, config.trials, config.search_gpu_hours, config.search_cpu_hours)
+        if searched
+        else "",
         seed=element.seed,
         base=base if searched else base or test,
         test=test if searched else None,
@@ -118,6 +127,11 @@ def _of_search(paths: SearchPaths, role: str) -> Found:
             "model": config.model,
             "role": role,
             "method": _method(config) if role == "search" else "",
+            "budget": _budget(
+                config.budget.max_nodes, config.researcher.trials, config.budget.gpu_hours, config.budget.cpu_hours
+            )
+            if role == "search"
+            else "",
             "seed": config.seed,
             "done": status.state is SearchState.DONE,
             "base": base,
@@ -129,6 +143,11 @@ def _of_search(paths: SearchPaths, role: str) -> Found:
             "where": str(paths.root),
         }
     ), card
+
+
+def _budget(rounds: int, trials: int, gpu_hours: float | None, cpu_hours: float | None) -> str:
+    caps = [f"{cap:g} {unit}-hours" for cap, unit in ((gpu_hours, "GPU"), (cpu_hours, "CPU")) if cap is not None]
+    return ", ".join([f"{rounds} rounds of {trials} trial(s)", *caps])
 
 
 def _scores(status: StatusView) -> tuple[object, object]:

@@ -10,6 +10,8 @@ from hpc_trex.cli.main import main
 from hpc_trex.errors import NotFound
 from hpc_trex.files import write_record
 from hpc_trex.models import LlmUsage, PolicySettings, Score
+from hpc_trex.report.benchmark import bench_rows
+from hpc_trex.report.benchmark_text import notes
 from hpc_trex.sweep.element import make_element_search
 from hpc_trex.sweep.folder import read_config
 from hpc_trex.sweep.measured import measured, method_of
@@ -68,6 +70,22 @@ def test_the_reference_that_is_asked_for_is_the_only_one(make, tmp_path):
     asked = [(one.role, one.model) for one, _ in measured([str(paths.root)], "builtin:tiny-qwen3")]
     assert asked == [("reference", "builtin:tiny-qwen3"), ("search", "builtin:tiny-qwen3")]
     assert [one.role for one, _ in measured([str(paths.root)], str(large))] == ["baseline", "reference", "search"]
+
+
+def test_a_search_that_is_named_twice_counts_once(make, tmp_path):
+    paths = make()
+    left(paths, 0, 0.25, 0.5)
+    (tmp_path / "link").symlink_to(paths.root)
+    assert len(measured([str(paths.root), f"{paths.root}/", str(tmp_path / "link")])) == 1
+
+
+def test_searches_of_other_budgets_are_told(make, tmp_path):
+    one, other = make(max_nodes=1), make(max_nodes=2, search_cpu_hours=3)
+    for paths in (one, other):
+        left(paths, 0, 0.25, 0.5)
+    (row,) = bench_rows(measured([str(one.root), str(other.root)]))
+    said = "mini-triage: searches of random had different budgets: 1 rounds of 1 trial(s); 2 rounds of 1 trial(s), 3 CPU-hours"
+    assert said in notes([row])
 
 
 def test_what_a_search_has_cost_counts_though_it_failed_and_was_begun_anew(make):
