@@ -73,10 +73,13 @@ def judge_lawbench(answer: str, reference: str, _: MetricSpec, row: Mapping[str,
 
 
 def bring_together(answers: AnswerSet, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the score of one task's answers for each row of ``weights``: of 2-1 F0.5 of all edits, else the mean."""
+    """Return the score of one task's answers for each row of ``weights``: of 2-1 F0.5 of all edits, else the mean.
+
+    The mean of rows also where tasks stand together, as of a card whose ``average`` is ``rows``.
+    """
     import numpy as np
 
-    if not any(answers.counts):
+    if not answers.counts or not all(answers.counts):
         return np.asarray(weights @ np.asarray(answers.scores, dtype=np.float64) / weights.sum(axis=1))
     sums = weights @ np.asarray(answers.counts, dtype=np.int64)
     return np.asarray([f_half(*row) for row in sums.tolist()], dtype=np.float64)

@@ -192,6 +192,13 @@ def test_f_half_is_of_all_rows_together_and_resamples_so():
     assert aggregate(mixed)[0] == pytest.approx((f_half(2, 2, 1) + 0.5) / 2)
 
 
+def test_tasks_that_stand_together_are_the_mean_of_their_rows():
+    """A card may leave ``average`` at ``rows``; only rows of 2-1 have counts."""
+    mixed = AnswerSet("lawbench", (), [0.5, 1.0, 0.0], ["a", "b", "c"], ["a", "b", "x"], counts=[(1, 1, 0), (), ()])
+    assert aggregate(mixed)[0] == 0.5
+    assert aggregate(mixed._replace(counts=()))[0] == 0.5
+
+
 def test_an_answer_much_longer_than_the_reference_is_cut_and_an_empty_one_is_a_wrong_correction():
     row = {"task": "2-1", "question": "甲在法亭上。"}
     assert judge("甲在法庭上。" + "说" * 40, "甲在法庭上。", SPEC, row).wanted == "甲在法庭上。"
