@@ -21,7 +21,7 @@ from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, UsageProblem
 from hpc_trex.faults import reach
 from hpc_trex.files import DISK_ERRORS, sync_folder, sync_tree, user_name, write_record
 from hpc_trex.ftbench.build import build_tables, matches
-from hpc_trex.ftbench.built import Built, BuiltPaths, build_key, find_built, list_builds, removal, table_file
+from hpc_trex.ftbench.built import Built, BuiltPaths, at_hand, build_key, find_built, list_builds, removal, table_file
 from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.hub import WANTED
 from hpc_trex.ftbench.materialise import read_card
@@ -69,6 +69,7 @@ def fetch_task(
         return Fetched(card.name, "already", loaded.origin.parent, None, (without_tables(loaded),))
     there = find_built(card, [root])
     if there is not None:
+        at_hand(loaded, there)  # is every table there that its manifest tells?
         if not dry_run:
             _sweep(BuiltPaths(root, card.name, there.item.build))
         return Fetched(card.name, "already", there.folder, there)

@@ -120,6 +120,7 @@ def test_verify_finds_a_changed_table_and_a_lost_pin_and_the_hint_mends_it(
     for said in ("train.jsonl: 3 bytes", "dev.jsonl: No such file", "planted.jsonl: not in the manifest"):
         assert said in done.stderr
     assert "damaged" in trex("launch", "--task", card, "-n", code=8).stderr
+    assert "damaged" in trex("ftbench", "fetch", card, code=8).stderr, "already here would not be so"
     commands = done.stderr.split("hint: fetch it anew: ")[1].strip().split("; ")
     assert commands[2] == f"hpc-trex ftbench fetch {card}"
     assert "DAMAGED" in trex("ftbench", "verify", code=1).stdout, "without a name: all that is here, whosever card"
