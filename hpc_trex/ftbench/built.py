@@ -69,8 +69,11 @@ class Built(NamedTuple):
 
 
 def table_file(card: TaskCard, name: str) -> str:
-    """Return where a table stands in its build: what the card's test is made of lies apart."""
-    return f"{'sealed' if name == card.test.table else 'tables'}/{name}.jsonl"
+    """Return where a table stands in its build. Apart lies the card's test, and what is neither a source nor dev's: of
+    a table that the test was carved out of, the rest is upstream's test too.
+    """
+    open_ = {source.table for source in (*card.sources.values(), card.dev)}
+    return f"{'tables' if name in open_ else 'sealed'}/{name}.jsonl"
 
 
 def build_key(card: TaskCard) -> str:

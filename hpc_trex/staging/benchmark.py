@@ -6,6 +6,7 @@ then: it holds the test rows in plain sight.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -19,7 +20,7 @@ from typing import Literal, NamedTuple
 from hpc_trex import version
 from hpc_trex.errors import CredentialsMissing, EnvironmentProblem, UsageProblem
 from hpc_trex.faults import reach
-from hpc_trex.files import DISK_ERRORS, sync_folder, sync_tree, user_name, write_record
+from hpc_trex.files import sync_folder, sync_tree, user_name, write_record
 from hpc_trex.ftbench.build import build_tables, matches
 from hpc_trex.ftbench.built import Built, BuiltPaths, at_hand, build_key, find_built, list_builds, removal, table_file
 from hpc_trex.ftbench.cards import LoadedCard
@@ -86,7 +87,7 @@ def fetch_task(
         with claimed(paths), _gates(card):
             return _held(loaded, paths, say)
     except OSError as error:
-        full = error.errno in DISK_ERRORS
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise EnvironmentProblem(
             f"cannot write {error.filename or paths.parent}: {error.strerror}",
             hint="make room, then the same line again" if full else "choose a folder of yours: --into",

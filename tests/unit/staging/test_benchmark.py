@@ -211,6 +211,19 @@ def test_rows_are_brought_to_an_empty_pool_and_forbidden_ones_are_refused(
         create_search(plan_launch(LaunchOptions(task=str(card), name="t", source=(f"ready={ready}",))))
 
 
+def test_what_is_left_of_a_table_that_the_test_was_carved_out_of_is_sealed_too(upstream: Upstream, trex: Trex):
+    """LawBench has no other rows: the rest of them is test data of upstream, and nobody's training source."""
+    test = 'tables.test = { of = "all", rows = 5 }'
+    card = upstream.card(**{"tables.test": f'tables.all = {{ from = "repo", path = "data/test.csv" }}\n{test}'})
+    trex("ftbench", "fetch", card)
+    built = find_built(load_card(str(card)).card)
+    assert built is not None
+    assert sorted(path.name for path in (built.folder / "sealed").iterdir()) == ["all.jsonl", "test.jsonl"]
+    rest = f"mine={built.table('all')}"
+    assert "sealed test" in trex("launch", "--task", card, "--source", rest, "-n", code=2).stderr
+    assert built.folder.joinpath("tables", "train.jsonl").is_file()
+
+
 @pytest.mark.parametrize("name", ["aci-bench", "econlogicqa"])
 def test_a_real_card_builds_its_tables_of_a_place_of_upstreams_shape(upstream: Upstream, trex: Trex, name: str):
     """The rows are our own samples, in upstream's files and columns; the commit is that of our repository."""

@@ -147,6 +147,11 @@ def test_on_a_full_disk_nothing_is_in_place_and_the_same_line_goes_on(upstream: 
         filler.unlink()
         trex("ftbench", "fetch", upstream.card(), "--into", folder / "stage")
         assert len(list(folder.glob("stage/ftbench/visits/*/manifest.json"))) == 1
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        assert "already here" in trex("ftbench", "fetch", upstream.card(), "--into", folder / "stage").stdout
+        other = upstream.card(name='name = "other"')
+        done = trex("ftbench", "fetch", other, "--into", folder / "stage", code=8).stderr
+        assert "Read-only file system\nhint: choose a folder of yours: --into" in done
     finally:
         subprocess.run(["umount", folder], check=True)
 
