@@ -105,7 +105,10 @@ def _lines(one: Overview) -> Iterator[str]:
 def _size_lines(one: Overview) -> Iterator[str]:
     from hpc_trex.ftbench.overview import half_width, points
 
-    counts = one.rows()
+    counts, metric = one.rows(), one.card.metric
+    # Of a mean of groups a row of a small one weighs more, and what all rows tell together is less.
+    alike = f" on average, each {metric.groups} as a whole the same" if metric.average == "groups" else ""
+    about = "about" if metric.average == "rows" else "at best"
     if not one.card.sources:
         yield _line("train", "no rows of its own: hpc-trex launch --source NAME=FILE brings them")
     yield _line("rows", ", ".join(f"{name} {'?' if rows is None else rows}" for name, rows in counts.items()))
@@ -114,7 +117,7 @@ def _size_lines(one: Overview) -> Iterator[str]:
         if rows:
             yield _line(
                 f"one {name}",
-                f"row weighs {points(rows):.2f} points; a share near one half is known to about "
+                f"row weighs {points(rows):.2f} points{alike}; a share near one half is known to {about} "
                 f"±{half_width(rows):.1f} points (95 %)",
             )
 

@@ -62,6 +62,15 @@ def test_show_tells_what_one_row_weighs(trex: Trex):
     assert trex("ftbench", "show", "aci-bench", "--toml", "--json").exit_code == 2
 
 
+def test_show_does_not_call_a_row_of_a_small_group_as_light_as_others(trex: Trex, tmp_path: Path):
+    text = (shipped() / "ftbench" / "mini-triage" / "card.toml").read_text()
+    grouped = '[metric]\nkeep = ["prompt"]\ngroups = "prompt"\naverage = "groups"\n'
+    (tmp_path / "card.toml").write_text(text.replace("[metric]\n", grouped))
+    said = trex("ftbench", "show", str(tmp_path / "card.toml")).stdout
+    assert "row weighs 0.50 points on average, each prompt as a whole the same; a share near" in said
+    assert "is known to at best ±6.9 points" in said
+
+
 def test_the_card_that_show_prints_is_the_card(trex: Trex, tmp_path: Path):
     for name in ("mini-triage", "lawbench"):
         path = tmp_path / f"{name}.toml"
