@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hpc_trex import version
 from hpc_trex.report.benchmark import BenchRow, Figure, MethodRow
-from hpc_trex.report.look import PLAIN, Look, number, signed
+from hpc_trex.report.look import PLAIN, Look, columns, number, signed
 
 DIGITS = 3
 WHY = {
@@ -40,18 +40,7 @@ def table_text(rows: Sequence[BenchRow], look: Look = PLAIN) -> str:
     ``+-`` is half of the 95 % interval; ``*``: published, not measured here; ``~``: no G, a line below says why.
     """
     lines = [_head(rows), *(_cells(row, rows) for row in rows)]
-    wide = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    left = 2 if _several_models(rows) else 1
-    text = [
-        look.cut_end(
-            "  ".join(
-                f"{cell:<{wide[place]}}" if place < left else f"{cell:>{wide[place]}}"
-                for place, cell in enumerate(line)
-            ).rstrip()
-        )
-        for line in lines
-    ]
-    return "\n".join([*text, *notes(rows)])
+    return "\n".join([columns(lines, 2 if _several_models(rows) else 1, look), *notes(rows)])
 
 
 def notes(rows: Sequence[BenchRow]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from click import style
@@ -55,6 +56,20 @@ class Look(NamedTuple):
 
 
 PLAIN = Look()
+
+
+def columns(lines: Sequence[Sequence[str]], left: int, look: Look = PLAIN) -> str:
+    """Return cells as a table, cut where the terminal ends: the first ``left`` columns stand left, the others right."""
+    wide = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+    return "\n".join(
+        look.cut_end(
+            "  ".join(
+                f"{cell:<{width}}" if place < left else f"{cell:>{width}}"
+                for place, (cell, width) in enumerate(zip(line, wide, strict=True))
+            ).rstrip()
+        )
+        for line in lines
+    )
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
 from hpc_trex.models import Record
-from hpc_trex.report.look import PLAIN, Look, number, signed
+from hpc_trex.report.look import PLAIN, Look, columns, number, signed
 from hpc_trex.sweep.records import NOTHING, ElementState, Role, Standing, SweepConfig
 
 
@@ -87,18 +87,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def table_text(rows: Sequence[TableRow], look: Look = PLAIN) -> str:
     """Return the table for a person. ``+-`` is the standard deviation between seeds, shown where there are several."""
     head = ["task", "model", "method", "seeds", "base", "dev", "gain", "base test", "test", "gain", "GPU-h", "CPU-h"]
-    lines = [head, *map(_cells, rows)]
-    wide = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    left = 3  # words stand left, figures right
-    return "\n".join(
-        look.cut_end(
-            "  ".join(
-                f"{cell:<{wide[column]}}" if column < left else f"{cell:>{wide[column]}}"
-                for column, cell in enumerate(line)
-            ).rstrip()
-        )
-        for line in lines
-    )
+    return columns([head, *map(_cells, rows)], 3, look)  # words stand left, figures right
 
 
 def _cells(row: TableRow) -> list[str]:

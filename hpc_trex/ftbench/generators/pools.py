@@ -123,16 +123,3 @@ PARTS: dict[str, Callable[[Random, Family, int], list[Pair]]] = {
     "test": test,
 }
 TASKS = tuple(name for name, family in FAMILIES.items() if family.task is not None)
-
-
-def generate(generator: str, part: str, rows: int, seed: int) -> list[Pair]:
-    """Return ``rows`` pairs of one part of a generated task; equal arguments give equal rows on every machine.
-
-    Raises :class:`UsageProblem` where generator or part is unknown or the world is too small for ``rows``.
-    """
-    if generator not in TASKS:
-        raise UsageProblem(f"unknown generator {generator!r}", hint=f"generators: {', '.join(TASKS)}")
-    if part not in PARTS:
-        raise UsageProblem(f"generator {generator} has no part {part!r}", hint=f"parts: {', '.join(PARTS)}")
-    rng = Random(f"{generator}/{part}/{seed}")  # noqa: S311 - rows, not secrets
-    return PARTS[part](rng, FAMILIES[generator], rows)

@@ -15,8 +15,8 @@ TOOLS = (
 )
 
 
-def broad(rng: Random) -> Pair:
-    """One of four tools with its arguments."""
+def request(rng: Random) -> Pair:
+    """What one of four tools is asked for, and its call."""
     question, call = rng.choice(TOOLS)
     values = {
         "city": rng.choice(CITIES),
@@ -24,7 +24,13 @@ def broad(rng: Random) -> Pair:
         "name": rng.choice(NAMES),
         "count": str(rng.randint(2, 9)),
     }
-    return Pair(f"tool: {question.format(**values)}\ncall:", call.format(**values))
+    return Pair(question.format(**values), call.format(**values))
+
+
+def broad(rng: Random) -> Pair:
+    """One of four tools with its arguments."""
+    question, call = request(rng)
+    return Pair(f"tool: {question}\ncall:", call)
 
 
 FAMILY = Family("toolcall", broad)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from random import Random
 
 from hpc_trex.ftbench.generators.family import Family, Pair
-from hpc_trex.ftbench.generators.toolcall import TOOLS
+from hpc_trex.ftbench.generators.toolcall import request
 from hpc_trex.ftbench.generators.words import CITIES, ITEMS, NAMES
 
 #: Which calls stand in the program, by the words between two requests: 0 the first, 1 the second.
@@ -19,22 +19,11 @@ SINGLE = 0.2
 KINDS = {"city": CITIES, "item": ITEMS, "to": NAMES, "day": "23456789", "count": "23456789"}
 
 
-def _request(rng: Random) -> Pair:
-    question, call = rng.choice(TOOLS)
-    values = {
-        "city": rng.choice(CITIES),
-        "item": rng.choice(ITEMS),
-        "name": rng.choice(NAMES),
-        "count": str(rng.randint(2, 9)),
-    }
-    return Pair(question.format(**values), call.format(**values))
-
-
 def task(rng: Random) -> Pair:
     """One request, one twice, or two."""
-    first, second = _request(rng), _request(rng)
+    first, second = request(rng), request(rng)
     while second.answer == first.answer:
-        second = _request(rng)
+        second = request(rng)
     if rng.random() < SINGLE:
         return Pair(f"tool: {first.prompt}\ncall:", first.answer)
     joint = rng.choice(sorted(JOINTS))
