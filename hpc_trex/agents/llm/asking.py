@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, TypeVar
 
@@ -141,20 +141,17 @@ class Questions:
         """Return the calls that came to an end and whose names are not known; a failed one is named as its file."""
         # Also of answers that nobody has fetched, and perhaps nobody will: they are paid.
         unfetched = [_node_of(call) for call, asked in self._asking.items() if asked.done()]
-        nodes: Iterable[int | None] = [None] if self._ended is None else sorted({*self._ended, *unfetched})
+        nodes = None if self._ended is None else {*self._ended, *unfetched}
         self._ended = []
         self._unwanted = {call for call, asked in self._asking.items() if asked.done() and call not in self._sought}
         self._sought = set()
-        found: list[LlmCall] = []
-        for node in nodes:
-            failures: dict[str, int] = {}
-            for call in self._ledger.calls(node):
-                if call.value is None:
-                    failures[call.call] = failures.get(call.call, 0) + 1
-                    call = call.model_copy(update={"call": f"{call.call}.failed-{failures[call.call]}"})  # noqa: PLW2901
-                if call.call not in known:
-                    found.append(call)
-        return found
+        if nodes is not None and not nodes:
+            return []
+        return [
+            call if call.value is not None else call.model_copy(update={"call": name})
+            for name, call in self._ledger.named(known)
+            if nodes is None or call.node in nodes
+        ]
 
 
 def _node_of(call: str) -> int:

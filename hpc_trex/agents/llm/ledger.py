@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,8 +86,15 @@ class Ledger:
 
     def calls(self, node: int | None = None) -> list[LlmCall]:
         """Return all records, failed ones before the answer they led to, of one node or of all."""
-        found = (read_record(path, LlmCall) for path in self._files())
-        return [call for call in found if call is not None and node in (None, call.node)]
+        return [call for _, call in self.named() if node in (None, call.node)]
+
+    def named(self, known: Container[str] = ()) -> Iterator[tuple[str, LlmCall]]:
+        """Yield the records with the names of their files, in that order; those of ``known`` names are left out unread."""
+        names = {self._name(path): path for path in self._files()}
+        for name in sorted((name for name in names if name not in known), key=_order):
+            call = read_record(names[name], LlmCall)
+            if call is not None:
+                yield name, call
 
     def spent(self, node: int | None = None) -> Spent:
         """Return what the calls of a node, or of all nodes, used."""
@@ -123,9 +130,10 @@ class Ledger:
         return (paths[0] if numbers else None), paths[1]
 
     def _files(self) -> Iterator[Path]:
-        """Yield the records in the order of their names, numbers as numbers: ``a.failed-1``, ``a``, ``a-2``, ``a-10``."""
-        found = (path for path in self.folder.rglob("*.json") if not path.name.startswith("."))
-        yield from sorted(found, key=lambda path: _order(str(path.relative_to(self.folder))))
+        return (path for path in self.folder.rglob("*.json") if not path.name.startswith("."))
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).with_suffix("").as_posix()
 
     def _entry(self, path: Path) -> _Entry | None:
         try:
@@ -156,5 +164,6 @@ def _guess(call: LlmCall) -> int:
 
 
 def _order(name: str) -> tuple[tuple[int, int, str], ...]:
-    pieces = re.split(r"(\d+)", name.removesuffix(".json").replace(".failed", "\0") + "\1")
+    """Return what names are sorted by, numbers as numbers: ``a.failed-1``, ``a``, ``a-2``, ``a-10``."""
+    pieces = re.split(r"(\d+)", name.replace(".failed", "\0") + "\1")
     return tuple((0, int(piece), "") if piece.isdecimal() else (1, 0, piece) for piece in pieces)

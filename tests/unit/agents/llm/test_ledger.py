@@ -88,6 +88,21 @@ def test_failures_stand_beside_the_answer_in_the_order_they_came(tmp_path):
     assert (tmp_path / "node-0001" / "plan-1.failed-12.json").is_file()
 
 
+def test_what_is_booked_is_not_read_again(tmp_path, monkeypatch):
+    """Each answer about rows had the calls of the whole search read: thousands of files a tick."""
+    ledger = Ledger(tmp_path)
+    for name in ("node-0001/rows-a", "node-0001/rows-b", "node-0002/plan-1"):
+        ledger.record(call(name, node=int(name[8]), error="away"))
+        ledger.record(call(name, node=int(name[8]), value={}))
+    reads = []
+    monkeypatch.setattr("hpc_trex.agents.llm.ledger.read_record", lambda path, form: reads.append(path.name) or call())
+    everything = [name for name, _ in ledger.named()]
+    assert everything[:3] == ["node-0001/rows-a.failed-1", "node-0001/rows-a", "node-0001/rows-b.failed-1"]
+    reads.clear()
+    assert [name for name, _ in ledger.named({*everything} - {"node-0001/rows-b"})] == ["node-0001/rows-b"]
+    assert reads == ["rows-b.json"]
+
+
 def test_sums_are_of_all_calls_or_of_one_node(tmp_path):
     ledger = Ledger(tmp_path)
     ledger.record(call("a", node=1, value={}, usage=LlmUsage(tokens_in=10, tokens_out=1, money=0.5, requests=1)))
