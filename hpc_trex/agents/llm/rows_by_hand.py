@@ -13,7 +13,7 @@ from hpc_trex.agents.llm.errors import LlmBadAnswer
 from hpc_trex.agents.llm.keys import read_key
 from hpc_trex.agents.llm.ledger import Ledger
 from hpc_trex.agents.llm.row_asking import AT_ONCE
-from hpc_trex.agents.llm.row_book import Batch, RowBook, open_book
+from hpc_trex.agents.llm.row_book import Batch, RowBook, memory_of, open_book
 from hpc_trex.errors import TrexError
 from hpc_trex.files import write_record
 from hpc_trex.layout import cache
@@ -31,7 +31,8 @@ class ByHand:
 
     def __init__(self, settings: LlmSettings, recipe: str) -> None:
         self._settings = settings
-        self._folder = cache() / "rows" / "by-hand" / digest([recipe, settings.model, settings.base_url])[:24]
+        asked = memory_of(settings, cache()).name  # another model, decoding or wording asks anew
+        self._folder = cache() / "rows" / "by-hand" / digest([recipe, asked])[:24]
         self._ledger = Ledger(self._folder)
         self._client = LlmClient(settings, self._ledger, key=read_key(settings))
 

@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 from click.testing import Result
 
+from hpc_trex.site import site
 from tests.llm_server import LlmServer, Request, Status
 from tests.unit.cli.conftest import read_json
 
@@ -84,6 +85,20 @@ def test_a_cap_ends_the_run_and_more_of_it_goes_on(trex: Trex, recipe: Path) -> 
         assert asked == 2, "the first step was paid for"
         assert trex("data", "run", recipe, *words(server, "--llm-tokens", 5000)).exit_code == 0
         assert len(server.requests) == 5
+
+
+def test_other_words_of_the_prompt_ask_anew(
+    trex: Trex, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was recorded by hand was found under its rows alone: a prompt that was mended changed nothing."""
+    with LlmServer(mind) as server:
+        assert trex("data", "run", recipe, *words(server)).exit_code == 0
+        own = tmp_path / "site" / "agents" / "data.md"
+        own.parent.mkdir(parents=True)
+        own.write_text(site("agents", "data.md").read_text().replace("harm", "great harm"))
+        monkeypatch.setenv("HPC_TREX_SITE", str(tmp_path / "site"))
+        assert trex("data", "run", recipe, *words(server)).exit_code == 0
+        assert len(server.requests) == 5 + 5
 
 
 def test_without_a_model_or_a_server_one_line_says_so(trex: Trex, recipe: Path) -> None:
