@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.errors import UsageProblem
-from hpc_trex.ftbench.readers import READERS
+from hpc_trex.ftbench.upstream.files import rows_of, wrong
 
 KINDS = ("Multiple-choice", "Assertion")
 """The values of ``Format`` that are scored by a rule; the others need a judge."""
@@ -42,17 +41,14 @@ def _once(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _rows(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for path in paths:
-        for raw in READERS[path.suffix](path):
+        for raw in rows_of(path):
             row = raw.columns
             needed = ["Split", "Format", "Question", "Answer"]
             if row.get("Format") == KINDS[0]:
                 needed += "ABCD"
             missing = [name for name in needed if name not in row]
             if missing or row["Split"] not in ("Test", "Valid"):
-                raise UsageProblem(
-                    f"{raw.where}: not a row of CS-Bench: "
-                    + (f"no column {', '.join(missing)}" if missing else f"Split is {row['Split']!r:.20}"),
-                    hint="upstream has changed it; the card's revision is what the reader knows",
-                )
+                told = f"no column {', '.join(missing)}" if missing else f"Split is {row['Split']!r:.20}"
+                raise wrong(raw.where, f"not a row of CS-Bench: {told}")
             if row["Format"] in KINDS:
                 yield row

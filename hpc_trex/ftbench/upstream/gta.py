@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.upstream.files import json_of, wrong
 
 #: The file, without its end, that says what the tools are.
 TOOLS = "toolmeta"
@@ -23,32 +23,16 @@ def read_gta(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     (text), ``paths`` (files that are there by now), ``history`` (text), ``gold`` (the true step, in the format of ReAct),
     ``gt_answer`` and ``unseen`` (results so far that are images). Raises :class:`UsageProblem` naming file, dialogue and message.
     """
-    metas = {name: one for path in paths if path.stem == TOOLS for name, one in _objects(path).items()}
+    metas = {name: one for path in paths if path.stem == TOOLS for name, one in json_of(path, dict).items()}
     for path in paths:
-        for query, item in _objects(path).items() if path.stem != TOOLS else ():
+        for query, item in json_of(path, dict).items() if path.stem != TOOLS else ():
             where = f"{path} (dialogue {query})"
             try:
                 yield from _steps(str(query), item, metas)
             except (KeyError, IndexError, TypeError, AttributeError) as error:
-                raise _wrong(where, f"not as GTA's dialogues are: {type(error).__name__}: {error}") from None
+                raise wrong(where, f"not as GTA's dialogues are: {type(error).__name__}: {error}") from None
             except ValueError as error:
-                raise _wrong(where, str(error)) from None
-
-
-def _objects(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise _wrong(str(path), f"not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise _wrong(str(path), f"a JSON {type(value).__name__}, not an object")
-    return value
-
-
-def _wrong(where: str, what: str) -> UsageProblem:
-    return UsageProblem(
-        f"{where}: {what}", hint="upstream has changed it; the card's revision is what the reader knows"
-    )
+                raise wrong(where, str(error)) from None
 
 
 def _steps(query: str, item: Mapping[str, Any], metas: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.errors import UsageProblem
-from hpc_trex.ftbench.readers import READERS
+from hpc_trex.ftbench.upstream.files import rows_of, wrong
 
 #: The classes in the order of their numbers in the column ``label``, as bigbio/hallmarks_of_cancer names them.
 CLASSES = (
@@ -33,10 +32,10 @@ def read_hoc(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """
     sentences: dict[str, dict[int, tuple[str, list[int]]]] = {}
     for path in paths:
-        for row in READERS[path.suffix](path):
+        for row in rows_of(path):
             pmid, number, text, label = _sentence(row.columns, row.where)
             if number in sentences.setdefault(pmid, {}):
-                raise _wrong(row.where, f"the sentence {pmid}_{number} stands in the file twice")
+                raise wrong(row.where, f"the sentence {pmid}_{number} stands in the file twice")
             sentences[pmid][number] = (text, label)
     for pmid, found in sentences.items():
         ordered = [found[number] for number in sorted(found)]
@@ -48,16 +47,10 @@ def _sentence(columns: dict[str, Any], where: str) -> tuple[str, int, str, list[
     pmid, _, number = str(columns.get("document_id", "")).rpartition("_")
     text, label = columns.get("text"), columns.get("label")
     if not pmid or not number.isdecimal():
-        raise _wrong(where, f"document_id is {columns.get('document_id')!r:.40}, not PMID_NUMBER")
+        raise wrong(where, f"document_id is {columns.get('document_id')!r:.40}, not PMID_NUMBER")
     if not isinstance(text, str) or not text.strip():
-        raise _wrong(where, "text is empty, or no text")
+        raise wrong(where, "text is empty, or no text")
     numbers = isinstance(label, list) and all(isinstance(one, int) and 0 <= one < len(CLASSES) for one in label)
     if not numbers or label is None:
-        raise _wrong(where, f"label is {label!r:.60}, not a list of the numbers 0 to {len(CLASSES) - 1}")
+        raise wrong(where, f"label is {label!r:.60}, not a list of the numbers 0 to {len(CLASSES) - 1}")
     return pmid, int(number), text.strip(), label
-
-
-def _wrong(where: str, what: str) -> UsageProblem:
-    return UsageProblem(
-        f"{where}: {what}", hint="upstream has changed it; the card's revision is what the reader knows"
-    )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.upstream.files import json_of, wrong
 
 COLUMNS = ("instruction", "question", "answer")
 #: Signs of a text by which two rows are known to be about the same case.
@@ -27,12 +26,9 @@ def read_lawbench(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """
     for path in paths:
         task = path.stem
-        for number, row in enumerate(_rows(path)):
+        for number, row in enumerate(json_of(path, list), start=1):
             if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in COLUMNS):
-                raise UsageProblem(
-                    f"{path}: entry {number} of the list has not the texts {', '.join(COLUMNS)}",
-                    hint="the card's revision is the one that this reader was written for: hpc-trex ftbench verify",
-                )
+                raise wrong(f"{path} (entry {number})", f"has not the texts {', '.join(COLUMNS)}")
             if not left_out(task, row["answer"]):
                 yield {"task": task, **{name: row[name] for name in COLUMNS}, "case": case(row["question"])}
 
@@ -47,14 +43,4 @@ def left_out(task: str, answer: str) -> bool:
 def case(question: str) -> str:
     """Return 16 hex digits that stand for the text a question is about: its first signs without spaces."""
     text = "".join(_HEAD.sub("", question.strip()).split(_AFTER_FACTS, maxsplit=1)[0].split())
-    return hashlib.sha256(text[:CASE_SIGNS].encode()).hexdigest()[:16]
-
-
-def _rows(path: Path) -> list[Any]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageProblem(f"{path}: not a JSON file: {error}", hint="hpc-trex ftbench fetch lawbench") from error
-    if not isinstance(rows, list):
-        raise UsageProblem(f"{path}: not a list of rows", hint="hpc-trex ftbench fetch lawbench")
-    return rows
+    return hashlib.sha256(text[:CASE_SIGNS].encode("utf-8", "surrogatepass")).hexdigest()[:16]

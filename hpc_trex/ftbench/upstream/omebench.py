@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.errors import UsageProblem
 from hpc_trex.ftbench.readers import read_jsonl
+from hpc_trex.ftbench.upstream.files import json_of, wrong
 
 
 def read_silver(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -35,26 +34,17 @@ def read_silver(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise _wrong(str(path), f"not valid JSON: {error}") from None
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise _wrong(str(path), "not a JSON list of reactions")
+    value: list[Any] = json_of(path, list)
+    if not all(isinstance(one, dict) for one in value):
+        raise wrong(str(path), "not a JSON list of reactions")
     return value
-
-
-def _wrong(where: str, what: str) -> UsageProblem:
-    return UsageProblem(
-        f"{where}: {what}", hint="upstream has changed it; the card's revision is what the reader knows"
-    )
 
 
 def _sides(columns: Mapping[str, Any], where: str) -> list[list[str]]:
     """Return the molecules before and after a reaction."""
     sides = [columns.get(name) for name in ("reactants_smiles", "products_smiles")]
     if "reaction_id" not in columns or not all(isinstance(side, list) and all(map(_is_text, side)) for side in sides):
-        raise _wrong(where, "no reaction with reaction_id, reactants_smiles and products_smiles")
+        raise wrong(where, "no reaction with reaction_id, reactants_smiles and products_smiles")
     return [list(side or ()) for side in sides]
 
 

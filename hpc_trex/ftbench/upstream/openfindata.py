@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.upstream.files import json_of, wrong
 
 #: How many options the questions of each file have; none: key words. Other files of the release need a judge.
 OPTIONS = {
@@ -32,32 +31,16 @@ def read_openfindata(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
     for path in paths:
         task = path.stem
         if task not in OPTIONS:
-            raise _wrong(str(path), f"no kind of question that a rule scores; those are {', '.join(OPTIONS)}")
+            raise wrong(str(path), f"no kind of question that a rule scores; those are {', '.join(OPTIONS)}")
         letters = "ABCDE"[: OPTIONS[task]]
-        for number, row in enumerate(_entries(path), start=1):
+        for number, row in enumerate(json_of(path, list), start=1):
             needed = ("question", "answer", *letters)
             missing = [name for name in needed if not isinstance(row, dict) or not _told(row.get(name))]
             if missing:
-                raise _wrong(f"{path} (entry {number})", f"no {', '.join(missing)}")
+                raise wrong(f"{path} (entry {number})", f"no {', '.join(missing)}")
             yield {**row, "task": task, "letters": letters}
 
 
 def _told(value: Any) -> bool:
     """Tell whether there is something: an option may be the number 0."""
     return value is not None and bool(str(value).strip())
-
-
-def _entries(path: Path) -> list[Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise _wrong(str(path), f"not valid JSON: {error}") from None
-    if not isinstance(value, list):
-        raise _wrong(str(path), f"a JSON {type(value).__name__}, not a list")
-    return value
-
-
-def _wrong(where: str, what: str) -> UsageProblem:
-    return UsageProblem(
-        f"{where}: {what}", hint="upstream has changed it; the card's checksum is what the reader knows"
-    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hpc_trex.errors import UsageProblem
-from hpc_trex.ftbench.readers import READERS
+from hpc_trex.ftbench.upstream.files import rows_of, wrong
 
 DEV_SENTENCES = 600
 """Whole sentences for dev; at 90 % right the 95 % interval is 2.4 points to either side."""
@@ -66,7 +66,7 @@ def _phrases(paths: Sequence[Path]) -> tuple[list[Phrase], set[str]]:
     """Return the training rows with their sentences, and the words of every test row."""
     rows, test = [], set()
     for path in paths:
-        for row in READERS[path.suffix](path):
+        for row in rows_of(path):
             words = _words(row.columns, row.where)
             if path.name.startswith(_HELD_OUT):
                 test.add(words)
@@ -79,10 +79,7 @@ def _phrases(paths: Sequence[Path]) -> tuple[list[Phrase], set[str]]:
 def _words(columns: dict[str, Any], where: str) -> str:
     text, label = columns.get("sentence"), columns.get("label")
     if not isinstance(text, str) or not text.strip() or label not in (0, 1):
-        raise UsageProblem(
-            f"{where}: not a row of SST-2: sentence is {text!r:.60}, label {label!r:.20}",
-            hint="upstream has changed it; the card's revision is what the reader knows",
-        )
+        raise wrong(where, f"not a row of SST-2: sentence is {text!r:.60}, label {label!r:.20}")
     return " ".join(text.split())
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hpc_trex.errors import UsageProblem
+from hpc_trex.ftbench.upstream.files import wrong
 
 #: File name -> the columns that say what is asked for beside ``Instruction``: counts of a new molecule, or an edit of one.
 COUNTS = {
@@ -76,7 +76,7 @@ def read_tomg(paths: Sequence[Path]) -> Iterator[dict[str, Any]]:
 
     for path in paths:
         if path.stem not in (*COUNTS, *EDITS):
-            raise _wrong(str(path), f"the file of no subtask; those are {', '.join((*COUNTS, *EDITS))}")
+            raise wrong(str(path), f"the file of no subtask; those are {', '.join((*COUNTS, *EDITS))}")
         subtask = path.stem.partition("_")[2]
         for where, row in _rows(path):
             columns = {name: _text(row, name, where) for name in ("Instruction", *EDITS.get(path.stem, ()))}
@@ -111,16 +111,10 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for row in table:
                 where = f"{path}:{table.line_num}"
                 if None in row or None in row.values():
-                    raise _wrong(where, f"not {len(table.fieldnames or ())} values, as the header names")
+                    raise wrong(where, f"not {len(table.fieldnames or ())} values, as the header names")
                 yield where, row
         except (csv.Error, UnicodeDecodeError) as error:
-            raise _wrong(f"{path}:{table.line_num}", f"not valid CSV: {error}") from None
-
-
-def _wrong(where: str, what: str) -> UsageProblem:
-    return UsageProblem(
-        f"{where}: {what}", hint="upstream has changed it; the card's revision is what the reader knows"
-    )
+            raise wrong(f"{path}:{table.line_num}", f"not valid CSV: {error}") from None
 
 
 def _goal(subtask: str, columns: Mapping[str, str], wanted: Mapping[str, int]) -> str:
@@ -133,7 +127,7 @@ def _goal(subtask: str, columns: Mapping[str, str], wanted: Mapping[str, int]) -
 def _text(columns: Mapping[str, Any], name: str, where: str) -> str:
     value = columns.get(name)
     if not isinstance(value, str) or not value.strip():
-        raise _wrong(where, f"no text in the column {name}; there are {', '.join(sorted(columns))}")
+        raise wrong(where, f"no text in the column {name}; there are {', '.join(sorted(columns))}")
     return value
 
 
@@ -142,4 +136,4 @@ def _count(columns: Mapping[str, Any], name: str, where: str) -> int:
     try:
         return int(text.removesuffix(".0"))
     except ValueError:
-        raise _wrong(where, f"{text!r:.40} in the column {name} is no whole number") from None
+        raise wrong(where, f"{text!r:.40} in the column {name} is no whole number") from None

@@ -207,7 +207,7 @@ def test_the_true_mechanism_is_a_full_answer(repository):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("oMe_Gold.json", "{}", "oMe_Gold.json: not a JSON list of reactions"),
+        ("oMe_Gold.json", "{}", "oMe_Gold.json: a JSON dict, not a list"),
         ("oMe_Gold.json", "[", "not valid JSON"),
         ("oMe_Gold.json", '[{"reaction_id": "a"}]', r"\(entry 1\): no reaction with"),
         (

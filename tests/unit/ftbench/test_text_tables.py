@@ -237,3 +237,22 @@ def test_a_file_of_openfindata_that_is_another_is_named(tmp_path, name, text, to
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageProblem, match=told):
         list(READERS["openfindata"]([tmp_path / name]))
+
+
+@pytest.mark.parametrize(
+    ("reader", "name", "text", "said"),
+    [
+        ("hoc", "train.txt", "x", r"train.txt: none of \*.jsonl"),
+        ("cs-bench-test", "test.json", "[]", r"test.json: none of \*.jsonl"),
+        ("lawbench", "1-1.json", "[" * 100_000, "1-1.json: not valid JSON"),
+        ("lawbench", "1-1.json", "{}", "1-1.json: a JSON dict, not a list"),
+        ("lawbench", "1-1.json", '[{"question": "?"}]', r"\(entry 1\): has not the texts"),
+    ],
+)
+def test_another_file_than_a_reader_was_written_for_is_said_to_be(
+    tmp_path: Path, reader: str, name: str, text: str, said: str
+):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageProblem, match=said) as caught:
+        list(READERS[reader]([tmp_path / name]))
+    assert caught.value.hint
