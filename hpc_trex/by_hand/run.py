@@ -160,7 +160,8 @@ class Hand:
             task_card=str(self.paths.card),
             sources={path.stem: str(path) for path in sorted(self.paths.sources.glob("*.jsonl"))},
             block_rows=(str(self.paths.block),) if self.paths.block.is_file() else (),
-            evaluate=self.spec.evaluate,
+            # Nobody would start a second job to score the answers: a search's own setting must not leave them unscored.
+            evaluate=self.spec.evaluate.model_copy(update={"scoring": "same-job"}),
             seed=self.spec.seed,
             resources=self.resources(kind),
             # Whoever types the command has read the recipe; the walls stand all the same.

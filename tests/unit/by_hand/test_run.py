@@ -10,7 +10,7 @@ from hpc_trex.by_hand.run import Hand
 from hpc_trex.by_hand.spec import HandSpec
 from hpc_trex.errors import UsageProblem
 from hpc_trex.files import write_record
-from hpc_trex.models import DataRecipe, JobKind, JobSpec, ModelRef, Resources
+from hpc_trex.models import DataRecipe, EvalSettings, JobKind, JobSpec, ModelRef, Resources
 from hpc_trex.models.operators import Load
 
 
@@ -46,6 +46,16 @@ def test_a_training_by_hand_takes_the_gpus_of_the_machine(
     assert hand.resources(JobKind.BASELINE).gpus == wanted
     assert hand.resources(JobKind.PREPARE).gpus == given.get("gpus_per_node", 0)
     assert bool(told) == (0 < here < given.get("processes_per_node", 1) and "gpus_per_node" not in given)
+
+
+def test_answers_are_scored_in_the_same_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To reproduce a round whose answers a job of their own had scored ended without a score, after the training."""
+    given: list[JobSpec] = []
+    monkeypatch.setattr("hpc_trex.by_hand.run.finish_job", lambda spec, tell: given.append(spec))
+    settings = EvalSettings(scoring="own-job", bootstrap=200)
+    hand = Hand(HandSpec(out=str(tmp_path / "out"), evaluate=settings), lambda text: None)
+    hand.job(JobKind.TRAIN, "train", base=ModelRef(name="m", path="/m"))
+    assert given[0].evaluate == EvalSettings(bootstrap=200)
 
 
 def test_a_folder_of_another_recipe_or_task_is_not_trained_on_silently(tmp_path: Path) -> None:
