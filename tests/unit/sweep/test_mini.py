@@ -27,6 +27,12 @@ def test_what_is_typed_wins_and_a_wrong_key_is_told():
         mini_request({"max_node": 1})
 
 
+def test_a_language_model_has_no_options_here_and_is_told_where_it_has():
+    with pytest.raises(UsageProblem) as refused:
+        mini_request({"researchers": ("playbook", "llm")})
+    assert "sweep ftbench --suite ftbench-mini" in (refused.value.hint or "")
+
+
 @pytest.mark.parametrize(
     ("cores", "given", "at_once"), [(2, {}, 2), (64, {}, 10), (1, {}, 1), (64, {"seeds": (0, 1)}, 20)]
 )
