@@ -183,7 +183,7 @@ def test_rows_are_brought_to_an_empty_pool_and_forbidden_ones_are_refused(
     assert built is not None
     forbidden = "has rows of visits, whose licence forbids training"
     own_card, recipe, link = tmp_path / "own.toml", tmp_path / "recipe.toml", tmp_path / "renamed.jsonl"
-    link.symlink_to(built.table("train"))
+    link.symlink_to(built.table("dev"))
     origin = f'[sources.x]\npath = "{link}"\n'
     own_card.write_text(f'name = "own"\ndev = {{ path = "ready.jsonl" }}\ntest = {{ path = "ready.jsonl" }}\n{origin}')
     assert forbidden in trex("launch", "--task", own_card, "-n", code=2).stderr
@@ -192,8 +192,8 @@ def test_rows_are_brought_to_an_empty_pool_and_forbidden_ones_are_refused(
     (tmp_path / "bad.jsonl").write_text('{"question": "?"}\n')
     (tmp_path / "x.xlsx").write_text("")
     for words, said in (
-        (f"mine={built.table('train')}", "whose licence forbids training"),
-        (f"mine={built.table('train').parent}", "whose licence forbids training"),
+        (f"mine={built.table('dev')}", "whose licence forbids training"),
+        (f"mine={built.table('dev').parent}", "whose licence forbids training"),
         (f"mine={built.table('test')}", "sealed test"),
         (f"mine={built.folder}", "sealed test"),
         (f"test={ready}", "what the rows to measure on are called"),
