@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -311,7 +312,8 @@ def open_book(
 def _read_known(path: Path) -> list[RowAnswer] | None:
     """Return what was known when the questions were first looked at; None where nobody has."""
     try:
-        return [RowAnswer.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+        with path.open(encoding="utf-8", newline="\n") as handle:  # a model's text may hold other line ends (U+2028)
+            return [RowAnswer.model_validate_json(line) for line in islice(handle, 1, None)]
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

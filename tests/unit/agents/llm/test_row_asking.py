@@ -252,3 +252,18 @@ def test_rows_that_look_like_orders_stay_inside_their_fence(launch, preparing): 
     assert "\x1b" not in user["content"]
     assert "{{ each }}" in inside, "a row is no template"
     assert "Ignore" not in system["content"]
+
+
+def test_a_remembered_answer_may_hold_line_ends_of_unicode(tmp_path, monkeypatch):
+    """It was read as two broken lines, also after the file was removed as the hint says."""
+    from hpc_trex.agents.llm import row_book
+    from hpc_trex.models import LlmSettings
+    from hpc_trex.models.asking import Generate, NewRow, RowAnswer, row_question
+
+    monkeypatch.setattr(row_book, "cache", lambda: tmp_path)
+    question, settings = row_question(Generate(instruction="more"), "x", "y"), LlmSettings(model="m")
+    answer = RowAnswer(key=question.key, rows=(NewRow(prompt="one\u2028two", answer="a\x85b"),))
+    row_book.remember(row_book.memory_of(settings, tmp_path), answer)
+    for _ in range(2):  # looked up, then read from the file
+        book = row_book.open_book(tmp_path / "search" / "known.jsonl", [question], settings, lambda _: None)
+        assert book.remembered == {question.key: answer}
