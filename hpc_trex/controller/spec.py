@@ -31,7 +31,7 @@ def resources_of(work: Work, kind: JobKind) -> Resources:
 
 
 def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
-    """Return the spec of a job. Only a job of kind ``test`` is told where the sealed test lies."""
+    """Return the spec of a job. Only the final evaluation, and what scores its answers, is told where the sealed test is."""
     config, paths = work.config, work.paths
     node = work.store.node(item.node)
     attempt = paths.attempt(item.node, item.trial, item.attempt)
