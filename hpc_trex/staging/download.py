@@ -64,7 +64,8 @@ def check_sha256(url: str, path: Path, wanted: str, whence: str) -> str:
         path.unlink()
         raise EnvironmentProblem(
             f"{url} is not what it was: its SHA-256 is {found}, and {whence} has {wanted}",
-            hint="type the same line again in case the transfer was damaged; if upstream has changed it, nothing is installed",
+            hint="type the same line again in case the transfer was damaged; if upstream has changed it, nothing is installed: "
+            "a card with the new sha256 would take it, and is another benchmark",
         )
     return found
 

@@ -21,7 +21,7 @@ class Web:
 
         class Handler(BaseHTTPRequestHandler):
             def do_HEAD(self) -> None:
-                web.answer(self)
+                self.send_error(405)  # as addresses that are signed for a download answer
 
             def do_GET(self) -> None:
                 web.answer(self)
