@@ -163,6 +163,20 @@ def test_damage_in_the_middle_of_the_log_is_named_by_its_line(store: Store) -> N
     assert "line 3 is damaged" in check(store.paths)[0]
 
 
+@pytest.mark.parametrize("change", [(b'"type":"note"', b'"type":"newer_than_this"'), (b'"text":', b'"more":1,"text":')])
+def test_a_line_of_a_newer_program_is_called_so_and_never_cut_off(store: Store, change: tuple[bytes, bytes]) -> None:
+    """Seen where the program was changed under a running search: as the last line it would have been taken for a torn one."""
+    store.record(ev.Note(text="a line"))
+    store.close()
+    written = store.paths.events.read_bytes().replace(*change)
+    assert change[1] in written
+    store.paths.events.write_bytes(written)
+    store.paths.db.unlink()
+    with pytest.raises(EnvironmentProblem, match=r"line 2 was written by a newer hpc-trex"):
+        Store.open(store.paths)
+    assert store.paths.events.read_bytes() == written
+
+
 def test_a_missing_line_is_named(store: Store) -> None:
     for _ in range(3):
         store.record(ev.Note(text="a line"))
