@@ -133,7 +133,12 @@ def get_field(train: TrainConfig, name: str) -> Any:
 
 
 def with_field(train: TrainConfig, name: str, value: Any) -> TrainConfig:
-    """Return the configuration with one field changed and everything validated (pydantic's error if it is not)."""
+    """Return the configuration with one field changed and everything validated (pydantic's error if it is not).
+
+    A batch becomes the nearest one of whole groups of answers, where a ``grpo`` stage needs that.
+    """
+    if name == "batch_size":
+        value = max(1, round(value / train.batch_unit)) * train.batch_unit
     if name.startswith("lora."):
         changed = LoraSettings.model_validate({**train.lora.model_dump(), name.removeprefix("lora."): value})
         return train.model_copy(update={"lora": changed})

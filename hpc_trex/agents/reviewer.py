@@ -112,7 +112,7 @@ def _sources(plan: RoundPlan, view: TreeView) -> Iterator[str]:
 
 def _stages(number: int, train: TrainConfig, data: DataRecipe, view: TreeView) -> Iterator[str]:
     """Stages of a trial: their sources loaded, for a preference two answers to a prompt left, for a reward a judge."""
-    names, obstacle = loaded(data), reward_obstacle(view.task.metric)
+    names, obstacle, answer = loaded(data), reward_obstacle(view.task.metric), view.task.metric.max_new_tokens
     for place, stage in enumerate(train.stages, start=1):
         for name in sorted({*stage.sources, *stage.rejected} - set(names)):
             yield f"trial {number}: stage {place} names source {name!r}, which is not loaded; loaded: {', '.join(names)}"
@@ -120,6 +120,8 @@ def _stages(number: int, train: TrainConfig, data: DataRecipe, view: TreeView) -
             yield f"trial {number}: stage {place} needs two answers to a prompt, and a step of the recipe leaves one"
         if stage.objective == "grpo" and obstacle:
             yield f"trial {number}: stage {place} (grpo) is not possible: {obstacle}"
+        elif stage.objective == "grpo" and train.max_seq_len <= answer:
+            yield f"trial {number}: stage {place} (grpo): answers of {answer} tokens leave no room in max_seq_len {train.max_seq_len}"
 
 
 def _takes_pairs(step: Step) -> bool:

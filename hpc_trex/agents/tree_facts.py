@@ -19,7 +19,7 @@ Key = tuple[str, str, str]
 FROM = re.compile(r"[:+]from-(\d+)")
 
 #: Fields that change how a training runs and not what comes out of it.
-NO_EFFECT = {"micro_batch_size", "attention", "gradient_checkpointing", "packing", "loss"}
+NO_EFFECT = {"micro_batch_size", "attention", "gradient_checkpointing", "packing", "loss", "compiled", "parallel"}
 
 
 def data_key(data: DataRecipe) -> str:

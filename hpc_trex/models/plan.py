@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -114,6 +115,11 @@ class TrainConfig(Record):
             if stage.objective == "grpo" and self.batch_size % wanted:
                 raise ValueError(f"stage {number}: batch_size {self.batch_size} is no multiple of generations {wanted}")
         return self
+
+    @property
+    def batch_unit(self) -> int:
+        """Of what ``batch_size`` is a multiple: whole groups of answers of each ``grpo`` stage."""
+        return math.lcm(*(stage.generations or GENERATIONS for stage in self.stages if stage.objective == "grpo"))
 
     def identity(self) -> dict[str, object]:
         """Return what decides the numbers, as plain data: what a digest of the experiment is taken of.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tree_view import FakeTree
 
-from hpc_trex.agents.apply import Draft
+from hpc_trex.agents.apply import Draft, with_field
 from hpc_trex.agents.defaults import default_plan
 from hpc_trex.agents.distance import NEAR, distance, recipe_distance
 from hpc_trex.agents.moves import load_playbook
@@ -54,6 +54,17 @@ def test_a_stage_of_rewards_needs_a_metric_that_judges_one_answer() -> None:
     assert review(bad, tree) == [
         "trial 1: stage 1 (grpo) is not possible: the task's scorer needs columns that training rows do not have: kind"
     ]
+    tree.task = tree.task.model_copy(update={"metric": MetricSpec(max_new_tokens=512)})
+    assert review(bad, tree) == ["trial 1: stage 1 (grpo): answers of 512 tokens leave no room in max_seq_len 512"]
+
+
+@pytest.mark.parametrize(("batch", "becomes"), [(13, 12), (2, 6), (18, 18)])
+def test_a_batch_that_is_changed_holds_whole_groups_of_answers(batch: int, becomes: int) -> None:
+    """Else the plan is none, and a search by ``tpe`` would end there."""
+    stages = [{"objective": "grpo", "generations": 6}, {"objective": "grpo", "generations": 3}]
+    train = TrainConfig.model_validate({"stages": stages, "batch_size": 12})
+    assert with_field(train, "batch_size", batch).batch_size == becomes
+    assert with_field(TrainConfig(), "batch_size", batch).batch_size == batch
 
 
 @pytest.mark.parametrize(

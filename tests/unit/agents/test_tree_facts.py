@@ -11,8 +11,8 @@ from tree_view import FakeTree
 from hpc_trex.agents.evidence import gains
 from hpc_trex.agents.moves import load_playbook
 from hpc_trex.agents.playbook import PlaybookResearcher
-from hpc_trex.agents.tree_facts import FactsReader, read_tree
-from hpc_trex.models import FailureClass, JobKind, NodeState, TrialState
+from hpc_trex.agents.tree_facts import FactsReader, read_tree, train_key
+from hpc_trex.models import FailureClass, JobKind, NodeState, TrainConfig, TrialState
 
 BOOK = load_playbook()
 OUTCOMES = st.sampled_from([0.2, 0.35, 0.4, 0.55, FailureClass.DIVERGED, FailureClass.NODE_FAIL])
@@ -25,6 +25,14 @@ def repeat(tree: FakeTree, number: int, score: float) -> None:
     update = {"trial": len(node.trials) + 1, "replicate_of": 1, "seed": 7, "kind": JobKind.TRAIN}
     again = first.model_copy(update=update | {"state": TrialState.DONE, "score": score, "failure": None})
     tree._nodes[number] = node.model_copy(update={"trials": (*node.trials, again)})
+
+
+def test_how_a_training_is_computed_is_no_part_of_what_is_compared() -> None:
+    """A field that is none of a trial's identity tells no two trials apart."""
+    plain = TrainConfig()
+    other = plain.model_copy(update={"attention": "eager", "loss": "plain", "compiled": True, "parallel": "fsdp"})
+    assert other.identity() == plain.identity()
+    assert train_key(other) == train_key(plain)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
