@@ -154,7 +154,7 @@ class FilterQuality(Record):
 class Convert(Record):
     """Write prompt and answer anew by Jinja2 templates over ``prompt``, ``answer`` and ``source`` (sandboxed, strict).
 
-    For example ``answer = "{{ answer | upper }}"``. A row whose new prompt or answer is empty fails the round.
+    E.g. ``answer = "{{ answer | upper }}"``. A row that becomes empty fails the round; plain text (no answer) stays as it is.
     """
 
     op: Literal["convert"] = "convert"

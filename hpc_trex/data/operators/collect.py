@@ -88,7 +88,7 @@ def _stratified(step: Sample, data: Dataset, count: int, seed: int) -> list[int]
 
 
 def convert(step: Convert, data: Dataset, context: Context) -> Outcome:
-    """Render each row anew. Raises :class:`DataProblem` naming the row."""
+    """Render each row anew; plain texts stay as they are. Raises :class:`DataProblem` naming the row."""
     try:
         render = Renderer(Prompt(prompt=step.prompt, answer=step.answer), "convert")
     except UsageProblem as error:
@@ -96,6 +96,9 @@ def convert(step: Convert, data: Dataset, context: Context) -> Outcome:
 
     def rows() -> Iterator[Row]:
         for row in (Row(*values) for values in texts(data, *Row._fields)):
+            if not row.answer.strip():
+                yield row
+                continue
             try:
                 prompt, answer = render({"prompt": row.prompt, "answer": row.answer, "source": row.source})
             except RowProblem as problem:

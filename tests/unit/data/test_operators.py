@@ -88,6 +88,16 @@ def test_convert_writes_prompt_and_answer_by_templates(bench: Bench) -> None:
     assert prepared(spec)[0]._asdict() == {"row_id": "b:1", "prompt": "[b] other 0?", "answer": " NO", "source": "b"}
 
 
+def test_convert_leaves_plain_texts_as_they_are(bench: Bench) -> None:
+    """They have no answer, which the template would have refused or written."""
+    bench.source("texts", [("a manual", ""), ("a book", "")])
+    load = {"op": "load", "source": "texts"}
+    spec = bench.spec([LOAD[1], load, {"op": "convert", "prompt": "{{ prompt }}?", "answer": "{{ answer | upper }}!"}])
+    prepare(spec, lambda _: None)
+    assert [row[1:3] for row in prepared(spec)][-2:] == [("a manual", ""), ("a book", "")]
+    assert prepared(spec)[0][1:3] == ("other 0?", " NO!")
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
