@@ -21,22 +21,20 @@ class Stage(Record):
     """One stage of a training. What is left out is as the training around it says."""
 
     objective: Literal["pretrain", "sft", "dpo", "grpo"] = "sft"
-    """``pretrain``: loss on all tokens, of rows and of plain texts; ``sft``: on the answers; ``dpo``: an answer is
-    preferred to a worse one to the same prompt (arXiv 2305.18290); ``grpo``: the model answers the rows' prompts, and what the
-    task's scorer finds better than its other answers becomes likelier (arXiv 2402.03300).
+    """``pretrain``: loss on all tokens, of rows and plain texts; ``sft``: on the answers; ``dpo`` (arXiv 2305.18290): an
+    answer is preferred to a worse one; ``grpo`` (arXiv 2402.03300): the model answers the prompts, and what the task's scorer
+    finds better than its other answers becomes likelier.
     """
     sources: tuple[str, ...] = ()
-    """Only the rows of these sources; empty: of all, but those that a stage names as ``rejected``."""
+    """Whose rows; empty: all but what any stage has as ``rejected``."""
     rejected: tuple[str, ...] = ()
-    """Of ``dpo``: the sources whose answers are the worse ones. Each row of theirs is paired with a row of ``sources``
-    that has the same prompt; what finds no partner is left out.
-    """
+    """Of ``dpo``: sources of the worse answers, each paired with one of ``sources`` to the same prompt or left out."""
     beta: float | None = Field(default=None, gt=0, le=10)
-    """Of ``dpo``: how dear it is to leave the model that the stage begins with; 0.1 where it is left out."""
+    """Of ``dpo``: how dear it is to leave the model that the stage begins with; 0.1 if left out."""
     generations: int | None = Field(default=None, ge=2, le=64)
-    """Of ``grpo``: answers to each prompt, 8 where it is left out; ``batch_size``, which counts answers, is a multiple of it."""
+    """Of ``grpo``: answers to a prompt, 8 if left out; ``batch_size`` counts answers and is a multiple of it."""
     temperature: float | None = Field(default=None, gt=0, le=2)
-    """Of ``grpo``: how freely answers are drawn; 1 where it is left out."""
+    """Of ``grpo``: of drawing answers; 1 if left out."""
     learning_rate: float | None = Field(default=None, gt=0, le=1)
     epochs: float | None = Field(default=None, gt=0, le=100)
     max_steps: int | None = Field(default=None, ge=1)

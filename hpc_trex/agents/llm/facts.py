@@ -7,6 +7,7 @@ The sealed test is in none of it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, get_args
@@ -118,16 +119,22 @@ def _field_lines(schema: Mapping[str, Any], *, without: tuple[str, ...] = ()) ->
     for name, field in schema["properties"].items():
         if name in without:
             continue
-        default = "required" if name in required else f"default {json.dumps(field.get('default'))}"
         words = _words(field.get("description", ""))
-        lines.append(f"  - {name}: {_kind(field)}; {default}{'. ' + words if words else ''}")
+        lines.append(f"  - {name}: {_kind(field)}; {_default(field, name in required)}{'. ' + words if words else ''}")
     return lines
 
 
+def _default(field: Mapping[str, Any], required: bool) -> str:
+    if required:
+        return "required"
+    value = field.get("default")
+    return "optional" if value is None else f"default {json.dumps(value)}"
+
+
 def _kind(field: Mapping[str, Any]) -> str:
-    """Return type and bounds of a field in a few words."""
+    """Return type and bounds of a field in a few words; that it may be null is what ``optional`` says."""
     if "anyOf" in field:
-        return " or ".join(_kind(option) for option in field["anyOf"])
+        return " or ".join(_kind(option) for option in field["anyOf"] if option.get("type") != "null")
     if "enum" in field or "const" in field:
         return " | ".join(json.dumps(value) for value in field.get("enum", [field.get("const")]))
     if field.get("type") == "array":
@@ -146,4 +153,5 @@ def _kind(field: Mapping[str, Any]) -> str:
 
 
 def _words(text: str) -> str:
-    return " ".join(text.replace("``", "").split()).rstrip(".")
+    """Return a description in one line, without the papers behind it."""
+    return re.sub(r" \(arXiv [\d.]+\)|, arXiv [\d.]+(?=\))", "", " ".join(text.replace("``", "").split())).rstrip(".")
