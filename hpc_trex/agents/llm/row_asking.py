@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from hpc_trex.agents.llm.asking import Questions
 from hpc_trex.agents.llm.errors import LlmBadAnswer, LlmBudgetReached
 from hpc_trex.agents.llm.ledger import Ledger
-from hpc_trex.agents.llm.row_book import Batch, RowBook, open_book
+from hpc_trex.agents.llm.row_book import Batch, RowBook, open_book, rows_asked
 from hpc_trex.agents.protocol import NothingToPropose, StillThinking
 from hpc_trex.errors import TrexError
 from hpc_trex.models import LlmSettings
@@ -88,10 +87,7 @@ class AsksAboutRows:
         return open_book(path, questions, self.settings.of(EXECUTOR), self._check_cap)
 
     def _check_cap(self, rows: int) -> None:
-        asked = 0
-        for path in self.ledger.folder.glob("node-*/known-*.jsonl"):
-            with path.open(encoding="utf-8") as handle:
-                asked += int(json.loads(handle.readline())["asked"])
+        asked = sum(rows_asked(path) for path in self.ledger.folder.glob("node-*/known-*.jsonl"))
         if asked + rows > self.settings.rows_cap:
             raise LlmBudgetReached(
                 f"the recipes of this search asked about {asked} rows; {rows} more pass the cap of {self.settings.rows_cap}",

@@ -317,4 +317,17 @@ def _read_known(path: Path) -> list[RowAnswer] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise TrexError(f"{path} cannot be read: {error}", hint=f"remove {path}: it is made anew") from error
+        raise _damaged(path, error) from error
+
+
+def rows_asked(path: Path) -> int:
+    """Return how many rows the model was asked, by a file that :func:`open_book` wrote. Raises as that does."""
+    try:
+        with path.open(encoding="utf-8") as handle:
+            return int(json.loads(handle.readline())["asked"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> TrexError:
+    return TrexError(f"{path} cannot be read: {error}", hint=f"remove {path}: it is made anew")

@@ -236,6 +236,17 @@ def test_a_cache_that_cannot_be_written_costs_nobody_a_round(launch, preparing, 
     assert manifest(paths)["rows"] == 27
 
 
+def test_a_damaged_count_of_rows_is_named(tmp_path):
+    """The next recipe that asked ended the controller with a traceback."""
+    from hpc_trex.agents.llm.row_book import rows_asked
+    from hpc_trex.errors import TrexError
+
+    for text in ("", "{}\n", "[1]\n", "\xff"):
+        (tmp_path / "known-1.jsonl").write_bytes(text.encode("latin-1"))
+        with pytest.raises(TrexError, match="known-1.jsonl cannot be read"):
+            rows_asked(tmp_path / "known-1.jsonl")
+
+
 def test_rows_that_look_like_orders_stay_inside_their_fence(launch, preparing):  # noqa: F811
     """What a row says is told as data, and what the model makes of it has fields for nothing but rows."""
     from hpc_trex.agents.llm.row_book import RowBook
