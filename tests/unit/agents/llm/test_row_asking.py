@@ -243,7 +243,7 @@ def test_a_damaged_count_of_rows_is_named(tmp_path):
 
     for text in ("", "{}\n", "[1]\n", "\xff"):
         (tmp_path / "known-1.jsonl").write_bytes(text.encode("latin-1"))
-        with pytest.raises(TrexError, match="known-1.jsonl cannot be read"):
+        with pytest.raises(TrexError, match=r"known-1.jsonl cannot be read"):
             rows_asked(tmp_path / "known-1.jsonl")
 
 
