@@ -173,6 +173,31 @@ def read_record(path: Path, model: type[M]) -> M | None:
         return None
 
 
+def is_newer(error: ValueError) -> bool:
+    """Tell whether what was read is whole, and only says more than this program knows."""
+    kinds = {one["type"] for one in error.errors()} if isinstance(error, ValidationError) else set()
+    return bool(kinds) and kinds <= {"extra_forbidden", "union_tag_invalid"}
+
+
+def newer_problem(what: str) -> EnvironmentProblem:
+    """Return what is said of something that a newer program wrote."""
+    return EnvironmentProblem(
+        f"{what} was written by a newer hpc-trex",
+        hint="use the newer program (pip install --upgrade hpc-trex), and start anew what runs with the old one: hpc-trex resume",
+    )
+
+
+def refuse_newer(path: Path, model: type[BaseModel]) -> None:
+    """Raise :class:`EnvironmentProblem` for a file that a newer program wrote; a missing or broken one is none."""
+    try:
+        model.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        if is_newer(error):
+            raise newer_problem(str(path)) from error
+    except (FileNotFoundError, NotADirectoryError):
+        return
+
+
 def sync_tree(folder: Path) -> None:
     """Flush every file below a folder to disk, so that a rename of the folder promises what is in it."""
     for path in folder.rglob("*"):

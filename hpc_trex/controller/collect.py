@@ -8,7 +8,7 @@ from hpc_trex.controller import charges
 from hpc_trex.controller.context import Work
 from hpc_trex.controller.frozen import by_the_rules
 from hpc_trex.controller.leftovers import sweep_attempt
-from hpc_trex.files import read_record
+from hpc_trex.files import read_record, refuse_newer
 from hpc_trex.models import AttemptState, AttemptView, FailureClass, Heartbeat, JobResult, TrialState, TrialView
 from hpc_trex.slurm.failures import classify, taken_back
 from hpc_trex.slurm.scheduler import JobRef, JobState, JobStatus
@@ -45,9 +45,13 @@ def _take_result(work: Work, attempt: AttemptView, status: JobStatus | None = No
     """Record the attempt's result if its file is there; a file of another attempt, or half a file, is none.
 
     A job that was told to end cannot know by whom: its PREEMPTED waits for the scheduler's ``status``, and a person's
-    ``scancel`` makes it CANCELLED, which is never tried again.
+    ``scancel`` makes it CANCELLED, which is never tried again. Raises :class:`EnvironmentProblem` for the result of a
+    newer program.
     """
     result = read_record(work.attempt_paths(attempt).result, JobResult)
+    if result is None:
+        # The program was changed while this controller runs: its job would be called lost, and run again.
+        refuse_newer(work.attempt_paths(attempt).result, JobResult)
     if result is None or result.token != attempt.token:
         return False
     if result.failure is FailureClass.PREEMPTED:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from hpc_trex.errors import EnvironmentProblem, LeaseHeld, UsageProblem
-from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, write_atomic
+from hpc_trex.files import DISK_ERRORS, disk_problem, is_newer, newer_problem, sync_folder, write_atomic
 from hpc_trex.tree.events import EVENT_LINE, EventLine
 
 #: A file-size limit (``ulimit -f``) stops a write as a full disk does.
@@ -56,7 +56,8 @@ class EventReader:
                 try:
                     entry = self._entry(raw)
                 except ValueError as error:  # pydantic's ValidationError is one
-                    if raw.endswith(b"\n") and (_is_newer(error) or handle.read(1)):
+                    # What a newer program wrote is whole, and never cut off.
+                    if raw.endswith(b"\n") and (is_newer(error) or handle.read(1)):
                         raise self._damaged(error) from error
                     self.torn = raw
                     return
@@ -73,11 +74,8 @@ class EventReader:
         return Entry(line, self.end)
 
     def _damaged(self, why: ValueError | str) -> EnvironmentProblem:
-        if isinstance(why, ValueError) and _is_newer(why):
-            return EnvironmentProblem(
-                f"{self.path} line {self.seq + 1} was written by a newer hpc-trex",
-                hint="use the newer program (pip install --upgrade hpc-trex), and start what runs with the old one anew",
-            )
+        if isinstance(why, ValueError) and is_newer(why):
+            return newer_problem(f"{self.path} line {self.seq + 1}")
         if isinstance(why, ValidationError):
             first = why.errors(include_url=False, include_input=False)[0]
             why = f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
@@ -85,12 +83,6 @@ class EventReader:
             f"{self.path} line {self.seq + 1} is damaged: {why}",
             hint="restore the file from a backup; hpc-trex db check lists what disagrees",
         )
-
-
-def _is_newer(error: ValueError) -> bool:
-    """Tell whether a line is whole JSON that only says more than this program knows; it is never cut off as torn."""
-    kinds = {one["type"] for one in error.errors()} if isinstance(error, ValidationError) else set()
-    return bool(kinds) and kinds <= {"extra_forbidden", "union_tag_invalid"}
 
 
 class EventLog:

@@ -52,6 +52,27 @@ def test_an_environment_that_fails_once_costs_one_attempt_and_one_that_stays_bro
         assert controller.store.state()[0] is SearchState.DONE
 
 
+def test_a_result_of_a_newer_program_is_neither_lost_nor_run_again(search, cluster):
+    """The program is changed while a controller runs: jobs that start then write what the controller does not know."""
+    paths = search()
+    with Controller(paths) as controller:
+        controller.start()
+        controller.tick()
+        (token,) = cluster.live
+        cluster.finish(token)
+        (attempt,) = controller.store.attempts()
+        result = controller.paths.root / attempt.directory / "result.json"
+        told = result.read_text()
+        result.write_text(told.replace("{", '{"more": true, ', 1))
+        for _ in range(3):
+            with pytest.raises(EnvironmentProblem, match=r"result\.json was written by a newer hpc-trex"):
+                controller.tick()
+        result.write_text(told)
+    with drive(paths, cluster) as controller:
+        assert controller.store.state()[0] is SearchState.DONE
+        assert len(controller.store.attempts(0, 0)) == 1
+
+
 def test_a_gpu_cap_that_bears_no_single_job_ends_the_search(search, cluster):
     paths = search()
     with Controller(paths) as controller:
