@@ -47,12 +47,12 @@ def worst(resources: Resources) -> Hours:
     return Hours(resources.gpus * hours, cpus(resources) * hours)
 
 
-def fits(work: Work, kind: JobKind, *, beside: int = 0) -> bool:
+def fits(work: Work, kind: JobKind, *, beside: int = 0, again: bool = False) -> bool:
     """Tell whether one more job of this kind fits under the caps, with the live jobs and the sealed test at their worst;
-    ``beside``: so many more of its kind that wait for a slot.
+    ``beside``: so many more of its kind that wait for a slot. ``again``: of a trial under way, whose scoring is kept already.
     """
     one = worst(resources_of(work, kind))
-    if kind in ANSWERING:
+    if kind in ANSWERING and not again:
         one += _scoring(work)
     jobs = Hours(one.gpu * (1 + beside), one.cpu * (1 + beside))
     return not _over(work, jobs + _kept(work, kind))

@@ -39,11 +39,17 @@ def submit(work: Work, ready: list[Ready]) -> int:
     for item in ready:
         if free <= 0 or time.monotonic() < work.not_before:
             break
-        if not fits(work, item.kind):
+        if not _fits(work, item):
             continue
         started += _start(work, item)
         free -= 1
     return started
+
+
+def _fits(work: Work, item: Ready) -> bool:
+    again = item.trial > 0 and item.attempt > 1
+    again = again and work.store.trial(item.node, item.trial).state is TrialState.ACTIVE
+    return fits(work, item.kind, again=again)
 
 
 def give_up(work: Work, ready: list[Ready]) -> bool:
@@ -51,7 +57,7 @@ def give_up(work: Work, ready: list[Ready]) -> bool:
 
     The sealed test is not given up: the search pauses until it has more budget. Return whether it was so.
     """
-    if not ready or work.store.live_attempts() or any(fits(work, item.kind) for item in ready):
+    if not ready or work.store.live_attempts() or any(_fits(work, item) for item in ready):
         return False
     message = REACHED + too_small(work, ready[0].kind)
     if any(item.kind is JobKind.TEST for item in ready):

@@ -9,12 +9,14 @@ import pytest
 
 from hpc_trex.controller import Controller
 from hpc_trex.controller.budget import Hours, fits
+from hpc_trex.controller.spec import resources_of
 from hpc_trex.errors import EnvironmentProblem
 from hpc_trex.files import write_record
 from hpc_trex.layout import SearchPaths
 from hpc_trex.models import FailureClass, JobKind, JobSpec, SearchState, TrialState
 from hpc_trex.tree.check import check
 from hpc_trex.tree.openings import openings
+from tests.unit.controller.conftest import until
 from tests.unit.controller.simulation import Cluster, result_of
 
 GENERATING = (JobKind.BASELINE, JobKind.TRAIN, JobKind.TEST)
@@ -163,4 +165,25 @@ def test_the_scoring_of_what_runs_is_within_the_cap(search: Callable[..., Search
     assert budget._owed(work, JobKind.TRAIN) == Hours(0, 0)
     controller.tick()
     assert fits(work, JobKind.SCORE)
+    controller.close()
+
+
+def test_a_lost_job_is_run_again_where_the_cap_bears_one_scoring(
+    search: Callable[..., SearchPaths], scoring: ScoringCluster
+):
+    """The scoring that a trial under way is owed was counted twice, and the search given up below its cap."""
+    from hpc_trex.controller import budget
+
+    controller = Controller(search(max_nodes=0, eval_scoring="own-job"))
+    controller.start()
+    work = controller.work
+    until(controller, scoring, lambda: scoring.live and JobKind.BASELINE in {one.kind for one in scoring.live.values()})
+    one = budget._scoring(work).cpu
+    jobs = [budget.worst(resources_of(work, kind)).cpu for kind in (JobKind.BASELINE, JobKind.TEST)]
+    cap = work.config.budget.model_copy(update={"cpu_hours": sum(jobs) + 2.5 * one})
+    vars(work)["config"] = work.config.model_copy(update={"budget": cap})
+    (token,) = scoring.live
+    scoring.finish(token, failure=FailureClass.NODE_FAIL)
+    controller.tick()
+    assert [attempt.kind for attempt in work.store.attempts(0, 1)] == [JobKind.BASELINE, JobKind.BASELINE]
     controller.close()
