@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from hpc_trex.layout import SweepPaths
+from hpc_trex.slurm import processes
 from hpc_trex.slurm.environment import with_this_package
 from hpc_trex.sweep.element import next_run
 from hpc_trex.sweep.folder import result
@@ -24,14 +25,17 @@ def run_here(
     say: Callable[[str], None],
     *,
     keep: Callable[[], None],
+    beside: Sequence[int] = (),
 ) -> None:
     """Run the elements one after the other, or ``throttle`` at once; return when all are over. ``keep`` renews the lease.
+    ``beside``: processes of elements that an earlier launch has left running, and that count.
 
     Each has a session of its own: Ctrl-C here ends the starting of further elements, never one that runs.
     """
     waiting, running = list(wanted), dict[int, subprocess.Popen[bytes]]()
     while waiting or running:
-        while waiting and len(running) < (config.throttle or 1):
+        others = sum(processes.read(pid) is not None for pid in beside)
+        while waiting and others + len(running) < (config.throttle or 1):
             number = waiting.pop(0)
             if paths.element(number).cancelled.exists():
                 continue

@@ -58,7 +58,8 @@ def go_on(
             planned = plan_arrays(config, arrays(paths), found, wanted, ask=ask)
             submit_arrays(paths, config, planned, say, ask=ask, keep=lease.check)
         else:
-            run_here(paths, config, wanted, say, keep=lease.check)
+            beside = [int(one.job_id) for one in found if one.job_id is not None]
+            run_here(paths, config, wanted, say, keep=lease.check, beside=beside)
     return wanted
 
 
