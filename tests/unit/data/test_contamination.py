@@ -128,13 +128,17 @@ def test_rows_of_another_origin_are_let_through() -> None:
         assert len(alarms) <= 0.01 * len(clean), alarms
 
 
-def test_what_is_built_in_gives_no_fingerprints() -> None:
-    """Its prompts are few words of a small vocabulary: many are nearly alike by nature, and none is long enough."""
-    from hpc_trex.ftbench.generators.pools import generate
+def test_no_training_row_that_is_built_in_is_nearly_one_of_dev_or_test() -> None:
+    """Their prompts are few words of a small vocabulary: many are nearly alike by nature. Most have no fingerprint."""
+    from hpc_trex.ftbench.mini import TASKS, generate
 
-    for name in ("listops", "triage", "extract"):
+    printed = {}
+    for name in TASKS:
         prompts = [pair.prompt for part in ("dev", "test") for pair in generate(name, part, 200, 0)]
-        assert rules.fingerprints(prompts).keys == []
+        printed[name] = len(rules.fingerprints(prompts).keys)
+        trained = {pair.prompt for part in ("curated", "crowd", "web") for pair in generate(name, part, 150, 0)}
+        assert not near(sorted(trained - set(prompts)), prompts).any(), name
+    assert sorted(printed.values())[-3:-1] == [0, 1], printed
 
 
 @given(st.lists(st.text(min_size=0, max_size=80), min_size=3, max_size=8))
@@ -176,7 +180,7 @@ def test_the_block_list_holds_no_text(tmp_path: Path) -> None:
     (tmp_path / "block.txt").write_text("".join(f"{line}\n" for line in lines))
     assert all(set(line.partition(":")[2] or line) <= set("0123456789abcdef") for line in lines)
     block = read_block([tmp_path / "block.txt"])
-    assert block.counts()["short"] == len(rules.fingerprints(prompts).keys) >= 40
+    assert block.counts()["short"] == len(rules.fingerprints(prompts).keys) >= 30
     assert not any(line.startswith("s4:") for line in block_lines([Row("d:1", prompts[0], "x", "d")] * 2))
 
 
@@ -189,7 +193,7 @@ def test_planted_rows_are_dropped_with_the_reason_and_the_others_stay(tmp_path: 
     planted = {
         "whole": f"  {prompts[0].upper()}",
         "part": f"before {long} after",
-        "near": TEMPLATE.format(PARAPHRASES["two words swapped"][0](asked()[1], draw)),
+        "near": TEMPLATE.format(_typo(max(asked()[:60], key=lambda text: len(rules.runs(text))), draw)),
         "clean": TEMPLATE.format("The weather was fine on the day that the bridge was opened."),
     }
     data = from_rows([Row(name, text, "x", "a") for name, text in planted.items()])
