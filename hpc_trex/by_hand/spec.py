@@ -69,5 +69,5 @@ def train_config(given: dict[str, object], default: dict[str, object]) -> TrainC
         return TrainConfig.model_validate({**default, **given})
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UsageProblem(f"train.{key}: {first['msg']}", hint="hpc-trex config schema TrainConfig") from error
+        key = ".".join(map(str, ("train", *first["loc"])))
+        raise UsageProblem(f"{key}: {first['msg']}", hint="hpc-trex config schema TrainConfig") from error

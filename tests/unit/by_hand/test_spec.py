@@ -60,6 +60,8 @@ def test_what_is_missing_is_told_before_any_job(tmp_path: Path) -> None:
         hand.train(resume=True)
     with pytest.raises(UsageProblem, match=r"train\.learning_rate"):
         train_config({"learning_rate": -1}, {})
+    with pytest.raises(UsageProblem, match=r"^train: .*stage 1: batch_size 12 is no multiple of generations 8"):
+        train_config({"batch_size": 12, "stages": [{"objective": "grpo"}]}, {})
     assert train_config({"learning_rate": 1e-3}, {"epochs": 3}).epochs == 3
 
 
