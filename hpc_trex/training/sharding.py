@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -38,11 +39,13 @@ class ShardedRanks(Ranks):
             policy = MixedPrecisionPolicy(
                 param_dtype=torch.bfloat16 if self._half else None, reduce_dtype=torch.float32 if self._half else None
             )
+            # What goes into the loss beside the weights (margins of a reference, advantages) is not to be rounded.
+            outermost = replace(policy, cast_forward_inputs=False)
             mesh = init_device_mesh(self.device.type, (self.world,))
             for layer in layers(model):
                 fully_shard(layer, mesh=mesh, mp_policy=policy)
             # Let go after each forward pass, too: what stays together has no parts that an optimizer could hold.
-            fully_shard(self._losses, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
+            fully_shard(self._losses, mesh=mesh, mp_policy=outermost, reshard_after_forward=True)
             self._losses.chunk = choose_chunk(wanted, self.ask)
         return self._losses
 

@@ -32,6 +32,8 @@ GRPO = FULL | {
     "stages": [{"objective": "grpo", "sources": ["good"], "generations": 4, "max_steps": 3}],
     "batch_size": 12,
 }
+#: So dear that a margin which is rounded to bf16 shows in the loss.
+DEAR = {"max_steps": 1, "beta": 10.0}
 #: Name: ranks, the step at which it is asked to stop, whose checkpoints it goes on from, what is trained.
 RUNS: dict[str, tuple[int, int | None, str, dict[str, Any]]] = {
     "full": (1, None, "", FULL),
@@ -41,6 +43,7 @@ RUNS: dict[str, tuple[int, int | None, str, dict[str, Any]]] = {
     "full-on-one": (1, None, "full-fsdp", FULL),
     "answers": (1, None, "", GRPO),
     "answers-ddp": (2, None, "", GRPO),
+    "preferred-half": (2, None, "", FULL | {"parallel": "fsdp", "precision": "bf16", "stages": [STAGES[2] | DEAR]}),
     "lora": (1, None, "", LORA),
     "lora-fsdp": (2, None, "", LORA | {"parallel": "fsdp", "loss": "plain", "packing": False}),
 }
@@ -80,6 +83,11 @@ def test_ranks_train_as_one_process_does(outcomes: dict[str, dict[str, Any]], na
     assert ours["tokens"] == theirs["tokens"]
     assert ours["curve"] == pytest.approx(theirs["curve"], rel=1e-3)
     assert len(ours["curve"]) == sum(stage["max_steps"] for stage in RUNS[alone][3]["stages"])
+
+
+def test_the_reference_of_a_preference_is_not_rounded_to_half(outcomes: dict[str, dict[str, Any]]) -> None:
+    """ln 2: model and reference are one."""
+    assert outcomes["preferred-half"]["curve"] == pytest.approx([0.693147], abs=1e-2)
 
 
 def test_a_checkpoint_of_two_ranks_is_one_that_four_and_one_go_on_from(outcomes: dict[str, dict[str, Any]]) -> None:
