@@ -60,14 +60,20 @@ def cross_entropy(
 
 
 def log_probabilities(
-    model: Any, chunk: int | None, inputs: dict[str, torch.Tensor], places: torch.Tensor, targets: torch.Tensor
+    model: Any,
+    chunk: int | None,
+    inputs: dict[str, torch.Tensor],
+    places: torch.Tensor,
+    targets: torch.Tensor,
+    temperature: float = 1.0,
 ) -> torch.Tensor:
     """Return the log-probability of each target (N,), in fp32, where :func:`cross_entropy` returns minus their sum.
 
-    What it is worth is known only when all of a sample's are: the logits of a chunk are made again on the way back.
+    ``temperature``: of the model that answers so, its logits divided by it. What a target is worth is known only when all
+    of a sample's are: the logits of a chunk are made again on the way back.
     """
     if chunk is None:
-        return _chosen(model(**inputs, use_cache=False).logits.flatten(0, 1)[places], targets)
+        return _chosen(model(**inputs, use_cache=False).logits.flatten(0, 1)[places], targets, temperature)
     decoder, head = parts(model)
     hidden = decoder(**inputs, use_cache=False).last_hidden_state.flatten(0, 1)[places]
     made = [
@@ -77,6 +83,7 @@ def log_probabilities(
             head.weight,
             head.bias,
             targets[start : start + chunk],
+            temperature,
             use_reentrant=False,
             preserve_rng_state=False,
         )
@@ -86,13 +93,15 @@ def log_probabilities(
 
 
 def _projected(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, targets: torch.Tensor, temperature: float
 ) -> torch.Tensor:
-    return _chosen(functional.linear(hidden.to(weight.dtype), weight, bias), targets)
+    return _chosen(functional.linear(hidden.to(weight.dtype), weight, bias), targets, temperature)
 
 
-def _chosen(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def _chosen(logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     numbers = logits.float()
+    if temperature != 1:
+        numbers = numbers / temperature
     return numbers.gather(1, targets[:, None]).squeeze(1) - numbers.logsumexp(dim=-1)
 
 

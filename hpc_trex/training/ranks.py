@@ -47,7 +47,11 @@ class Ranks:
         return question(self._losses.model)
 
     def prepare(self, optimizer: Any) -> tuple[Any, Any]:
-        """Return the model of :meth:`losses` as it is to be called, and the optimizer."""
+        """Return the model of :meth:`losses` as it is to be called, and the optimizer.
+
+        accelerate holds on to what it is given: the moments of the stage before are let go.
+        """
+        self.accelerator.free_memory()
         if self._wrapped is None:
             self._wrapped = self.accelerator.prepare_model(self._losses)
         return self._wrapped, self.accelerator.prepare_optimizer(optimizer)

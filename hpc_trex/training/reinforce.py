@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Of an answer's text, and of the row's own answer, the score: higher is better.
 Judge = Callable[[str, str], float]
+#: Answers are drawn from what the model says: its own generation settings may ask for otherwise (Qwen2.5's do).
+UNCHANGED = {"top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
 #: Keeps the advantage finite in a group of equal scores.
 EPSILON = 1e-4
 
@@ -105,7 +107,7 @@ class Reinforce:
         with torch.no_grad(), uncompiled(loop.plan.config.compiled), loop.ranks.accelerator.autocast():
             texts = loop.bare.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=True, temperature=self.temperature,
-                top_k=0, top_p=1.0, max_new_tokens=self.reward.max_new_tokens, pad_token_id=self.tokenizer.pad_token_id,
+                **UNCHANGED, max_new_tokens=self.reward.max_new_tokens, pad_token_id=self.tokenizer.pad_token_id,
                 eos_token_id=self.tokenizer.eos_token_id, stop_strings=list(self.reward.stop) or None,
                 tokenizer=self.tokenizer, use_cache=True,
             )  # fmt: skip
@@ -162,9 +164,9 @@ class Reinforce:
     ) -> torch.Tensor:
         """Return minus the summed reward; its gradient is that of the policy.
 
-        The ratio of the policies is 1 in value, and has the slope of the log-probability.
+        The ratio of the policies is 1 in value, and has the slope of the log-probability under which the answers were drawn.
         """
-        tokens = log_probabilities(model, chunk, inputs, places, targets)
+        tokens = log_probabilities(model, chunk, inputs, places, targets, self.temperature)
         ratio = torch.exp(tokens - tokens.detach())
         return -((ratio - 1) * gains).sum() - reward
 

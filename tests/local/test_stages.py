@@ -210,7 +210,48 @@ def test_answers_that_score_become_likelier_and_a_stop_changes_nothing(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_the_gradient_of_answers_is_that_of_the_policy(untrained: dict[str, str]) -> None:
+def test_answers_are_drawn_from_the_model_whatever_its_generation_settings_say(
+    tmp_path: Path, untrained: dict[str, str], rows: str
+) -> None:
+    """Their mean reward tells: a penalty, or the likeliest token only, would give other answers."""
+    from hpc_trex.training.reinforce import Reward
+
+    other = tmp_path / "model"
+    shutil.copytree(untrained["path"], other)
+    settings = {"repetition_penalty": 5.0, "top_k": 1, "no_repeat_ngram_size": 1, "top_p": 0.1}
+    (other / "generation_config.json").write_text(json.dumps(settings))
+    train = {"stages": [GRPO | {"max_steps": 1}], "batch_size": 16, "max_steps": None}
+    reward = Reward(share_of_e, (), 6)
+    runs = [
+        trial(tmp_path / str(number), untrained | {"path": path}, rows, train=train, reward=reward)
+        for number, path in enumerate((untrained["path"], str(other)))
+    ]
+    assert losses(runs[0]) == losses(runs[1])
+
+
+def test_the_optimizer_of_a_stage_that_is_over_is_let_go() -> None:
+    """Its moments are as large as the weights twice."""
+    import gc
+    import weakref
+
+    import torch
+
+    from hpc_trex.models import TrainConfig
+    from hpc_trex.training.train import make_ranks
+
+    ranks, model = make_ranks(TrainConfig(precision="fp32")), torch.nn.Linear(2, 2)
+    ranks.losses(model, "plain")
+    first = torch.optim.AdamW(model.parameters())
+    held = weakref.ref(first)
+    ranks.prepare(first)
+    del first
+    ranks.prepare(torch.optim.AdamW(model.parameters()))
+    gc.collect()
+    assert held() is None
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_the_gradient_of_answers_is_that_of_the_policy(untrained: dict[str, str], temperature: float) -> None:
     """Of two groups with known scores: minus advantage times log-probability, over all tokens of the step."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -224,7 +265,7 @@ def test_the_gradient_of_answers_is_that_of_the_policy(untrained: dict[str, str]
     model = AutoModelForCausalLM.from_pretrained(untrained["path"])
     samples = [Sample([5, 6, 7, 8], 2), Sample([5, 6, 9, 10, 11], 2), Sample([12, 13], 1), Sample([12, 14, 15], 1)]
     gains = [*advantages([1.0, 0.0]), *advantages([0.2, 0.6])]
-    objective = Reinforce([], Reward(share_of_e, (), 4), None, generations=2, temperature=1.0)
+    objective = Reinforce([], Reward(share_of_e, (), 4), None, generations=2, temperature=temperature)
     objective.take(
         {place: Answered(*one) for place, one in enumerate(zip(samples, [1.0, 0.0, 0.2, 0.6], gains, strict=True))}
     )
@@ -236,7 +277,7 @@ def test_the_gradient_of_answers_is_that_of_the_policy(untrained: dict[str, str]
     model.zero_grad()
     tokens = sum(sample.answer_tokens for sample in samples)
     for sample, gain in zip(samples, gains, strict=True):
-        logs = model(torch.tensor([sample.ids])).logits[0].log_softmax(-1)
+        logs = (model(torch.tensor([sample.ids])).logits[0] / temperature).log_softmax(-1)
         for place in range(sample.prompt_length, len(sample.ids)):
             torch.autograd.backward(-gain * logs[place - 1, sample.ids[place]] / tokens, retain_graph=True)
     assert torch.allclose(ours, model.get_input_embeddings().weight.grad, atol=1e-5)
