@@ -1,4 +1,7 @@
-"""Checkpoints: a folder with tensors that counts only once its marker, written last, is there. Two are kept."""
+"""Checkpoints: a folder with tensors that counts only once its marker, written last, is there.
+
+Two are kept, where there is room for a third beside them while it is written; else one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpc_trex.errors import JobFailure
+from hpc_trex.errors import EnvironmentProblem, JobFailure
 from hpc_trex.files import DISK_ERRORS, disk_problem, sync_folder, write_record
 from hpc_trex.models import FailureClass, ModelRef
 from hpc_trex.training.progress import MARKER, Checkpoint, Progress, complete_checkpoints
@@ -23,11 +26,24 @@ def save_checkpoint(folder: Path, progress: Progress, state: dict[str, Any]) -> 
     """Save the state of ``Ranks.state``, with that of the stage, and the progress; return the checkpoint's folder.
 
     No random state is saved: every step seeds itself from seed, step and rank, and the learning rate and the data
-    order are functions of the step. Raises ``EnvironmentProblem`` when the disk is full; older checkpoints stay.
+    order are functions of the step. Where the disk or the quota has no room for a third checkpoint, the older of two makes
+    it. Raises ``EnvironmentProblem`` when the disk is full all the same; the newest checkpoint stays.
     """
+    target = folder / f"step-{progress.step:08d}"
+    try:
+        _write(target, progress, state)
+    except (EnvironmentProblem, JobFailure):  # torch's own writer tells a full disk without its errno
+        if len(complete_checkpoints(folder)) < KEPT:
+            raise
+        _prune(folder, 1)
+        _write(target, progress, state)
+    _prune(folder, KEPT)
+    return target
+
+
+def _write(target: Path, progress: Progress, state: dict[str, Any]) -> None:
     import torch
 
-    target = folder / f"step-{progress.step:08d}"
     try:
         shutil.rmtree(target, ignore_errors=True)  # one without its marker, left by a kill
         target.mkdir(parents=True)
@@ -42,11 +58,9 @@ def save_checkpoint(folder: Path, progress: Progress, state: dict[str, Any]) -> 
         if error.errno in DISK_ERRORS:
             raise disk_problem(error, target) from error
         raise
-    except RuntimeError as error:  # torch's own writer reports a failed write without its errno
+    except RuntimeError as error:
         shutil.rmtree(target, ignore_errors=True)
         raise JobFailure(f"cannot write {target}: {error}", failure=FailureClass.ENVIRONMENT) from error
-    _prune(folder, KEPT)
-    return target
 
 
 def mark_finished(folder: Path, progress: Progress, model: ModelRef) -> None:
