@@ -29,11 +29,12 @@ import tomli_w
 import hpc_trex
 from hpc_trex.cli.sweep_options import Names, Numbers
 from hpc_trex.ftbench.mini import SUITE
-from hpc_trex.layout import SearchPaths, SweepPaths, sweeps_home
+from hpc_trex.layout import SearchPaths
 from hpc_trex.models import JobKind, NoiseSettings, Profile, Resources
 from hpc_trex.slurm.environment import with_this_package
 from hpc_trex.sweep.element import next_run
 from hpc_trex.sweep.folder import read_config
+from hpc_trex.sweep.layout import SweepPaths, sweeps_home
 from hpc_trex.sweep.plan import create_sweep, plan_lines, plan_sweep
 from hpc_trex.sweep.records import Element, ElementState, Standing, SweepConfig, SweepRequest
 from hpc_trex.sweep.run import to_submit

@@ -51,9 +51,9 @@ def command(ctx: click.Context, /, *, yes: bool, dry_run: bool, **options: Any) 
 
 def _print_table(name: str) -> None:
     """Print the table of the benchmark, unless nothing was made."""
-    from hpc_trex.layout import SweepPaths, sweeps_home
     from hpc_trex.report.benchmark import bench_rows
     from hpc_trex.report.benchmark_text import table_text
+    from hpc_trex.sweep.layout import SweepPaths, sweeps_home
     from hpc_trex.sweep.measured import measured
 
     if SweepPaths(sweeps_home() / name).config.exists():

@@ -25,9 +25,9 @@ def command(ctx: click.Context, /, *, sweep: str, number: int, array: int | None
     import os
     from pathlib import Path
 
-    from hpc_trex.layout import SweepPaths
     from hpc_trex.slurm.processes import job_id_of, read
     from hpc_trex.sweep.element import Job, job_of, run_element
+    from hpc_trex.sweep.layout import SweepPaths
 
     if (array is None) == (here is None):
         raise UsageProblem("give either --array or --here", hint="hpc-trex sweep resume starts elements by itself")

@@ -10,7 +10,7 @@ import click
 from hpc_trex.cli.options import keep_private
 
 if TYPE_CHECKING:
-    from hpc_trex.layout import SweepPaths
+    from hpc_trex.sweep.layout import SweepPaths
     from hpc_trex.sweep.records import Standing, SweepConfig
 
 

@@ -10,7 +10,7 @@ from hpc_trex.cli.options import dry_run_option, emit
 from hpc_trex.cli.sweep_options import elements_option, opened, sweep_argument
 
 if TYPE_CHECKING:
-    from hpc_trex.layout import SweepPaths
+    from hpc_trex.sweep.layout import SweepPaths
 
 
 @click.command(

@@ -11,7 +11,7 @@ from hpc_trex.cli.sweep_options import opened, sweep_argument
 from hpc_trex.errors import UsageProblem
 
 if TYPE_CHECKING:
-    from hpc_trex.layout import SweepPaths
+    from hpc_trex.sweep.layout import SweepPaths
     from hpc_trex.sweep.records import SweepConfig
     from hpc_trex.sweep.table import TableRow
 

@@ -11,7 +11,7 @@ from hpc_trex.cli.options import emit, look
 from hpc_trex.cli.sweep_options import element_lines, opened, sweep_argument
 
 if TYPE_CHECKING:
-    from hpc_trex.layout import SweepPaths
+    from hpc_trex.sweep.layout import SweepPaths
     from hpc_trex.sweep.records import SweepConfig
 
 FAILED, NOT_FINISHED, CANCELLED = 100, 101, 103

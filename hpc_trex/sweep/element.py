@@ -21,12 +21,13 @@ from hpc_trex.controller.signals import Ended, ending_on_signals
 from hpc_trex.errors import EnvironmentProblem, LeaseHeld, NotFound, TrexError
 from hpc_trex.faults import reach
 from hpc_trex.files import read_record, write_record
-from hpc_trex.layout import ElementPaths, SearchPaths, SweepPaths
+from hpc_trex.layout import SearchPaths
 from hpc_trex.models import Budget, Profile, SearchConfig, SearchState
 from hpc_trex.new_search import make_search
 from hpc_trex.slurm.local_backend import GRACE, LocalScheduler
 from hpc_trex.slurm.scheduler import JobRef
 from hpc_trex.sweep.folder import knowledge_file, read_config, runs
+from hpc_trex.sweep.layout import ElementPaths, SweepPaths
 from hpc_trex.sweep.records import NOTHING, ArrayRecord, Element, ElementResult, RunRecord, SweepConfig
 from hpc_trex.tree.store import Store
 

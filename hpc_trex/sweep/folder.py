@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from hpc_trex.errors import EnvironmentProblem, NotFound
 from hpc_trex.files import read_record, write_atomic
-from hpc_trex.layout import SweepPaths, sweeps_home
 from hpc_trex.suggest import did_you_mean
+from hpc_trex.sweep.layout import SweepPaths, sweeps_home
 from hpc_trex.sweep.records import ArrayRecord, ElementResult, RunRecord, SweepConfig
 
 

@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from hpc_trex.layout import SweepPaths
 from hpc_trex.slurm import processes
 from hpc_trex.slurm.environment import with_this_package
 from hpc_trex.sweep.element import next_run
 from hpc_trex.sweep.folder import result
+from hpc_trex.sweep.layout import SweepPaths
 from hpc_trex.sweep.records import SweepConfig
 
 LOOK_SECONDS = 0.2

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from hpc_trex.errors import NotFound
 from hpc_trex.files import read_record
-from hpc_trex.layout import SearchPaths, SweepPaths
+from hpc_trex.layout import SearchPaths
 from hpc_trex.models import PolicySettings, SearchConfig, SearchState, StatusView, TaskCard
 from hpc_trex.report.benchmark import Measured
 from hpc_trex.searches import find_search
 from hpc_trex.sweep.folder import find_sweep, held, read_config, result
+from hpc_trex.sweep.layout import SweepPaths
 from hpc_trex.sweep.records import Element, SweepConfig
 from hpc_trex.tree.store import Store
 

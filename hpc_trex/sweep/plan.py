@@ -18,7 +18,7 @@ from hpc_trex.files import DISK_ERRORS, disk_problem, write_record
 from hpc_trex.ftbench.cards import LoadedCard
 from hpc_trex.ftbench.materialise import materialise
 from hpc_trex.launch import LaunchOptions, plan_launch
-from hpc_trex.layout import SearchPaths, SweepPaths, sweeps_home
+from hpc_trex.layout import SearchPaths
 from hpc_trex.models import Profile, Resources, SearchConfig
 from hpc_trex.slurm.profiles import load_profile, make_scheduler
 from hpc_trex.suggest import nearest
@@ -26,6 +26,7 @@ from hpc_trex.sweep.asked import brought_to, check_methods, checked, is_empty
 from hpc_trex.sweep.asking import asks_lines, llm_of, llm_table
 from hpc_trex.sweep.folder import knowledge_file, new_sweep_name, write_config
 from hpc_trex.sweep.knowing import Known, knowledge_lines, known_of
+from hpc_trex.sweep.layout import SweepPaths, sweeps_home
 from hpc_trex.sweep.records import NOTHING, FrozenModel, FrozenTask, SweepConfig, SweepRequest
 
 #: Memory of the controller inside an element.

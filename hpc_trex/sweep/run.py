@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from hpc_trex.controller.requests import Request, place
 from hpc_trex.errors import ClusterRefused, NotFound
 from hpc_trex.files import user_name, write_atomic
-from hpc_trex.layout import SearchPaths, SweepPaths
+from hpc_trex.layout import SearchPaths
 from hpc_trex.slurm import processes
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.queue import CHUNK
 from hpc_trex.sweep.folder import arrays, held, write_config
+from hpc_trex.sweep.layout import SweepPaths
 from hpc_trex.sweep.local import run_here
 from hpc_trex.sweep.plan import refuse_above_cap
 from hpc_trex.sweep.records import AT_WORK, TO_SUBMIT, ElementState, Standing, SweepConfig

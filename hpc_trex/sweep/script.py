@@ -15,7 +15,7 @@ from typing import Any
 
 from hpc_trex.errors import ClusterRefused, UsageProblem
 from hpc_trex.files import write_atomic
-from hpc_trex.layout import ArrayPaths, AttemptPaths, SweepPaths, cache
+from hpc_trex.layout import AttemptPaths, cache
 from hpc_trex.models import JobKind, Profile
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.containers import from_environment, interpreter, model_folders, srun_options
@@ -25,6 +25,7 @@ from hpc_trex.slurm.scheduler import JobRequest, SubmitUnavailable
 from hpc_trex.slurm.submitit_backend import parameters, step_options
 from hpc_trex.sweep.asking import key_files
 from hpc_trex.sweep.chunks import Chunk
+from hpc_trex.sweep.layout import ArrayPaths, SweepPaths
 from hpc_trex.sweep.records import ArrayRecord, SweepConfig
 
 #: Slurm's default of MaxArraySize, where it cannot be asked (a dry run on a machine without Slurm).

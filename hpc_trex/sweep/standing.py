@@ -14,13 +14,14 @@ from functools import partial
 from typing import NamedTuple
 
 from hpc_trex.errors import LeaseHeld
-from hpc_trex.layout import SearchPaths, SweepPaths
+from hpc_trex.layout import SearchPaths
 from hpc_trex.slurm import parsing, processes
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.parsing import Row
 from hpc_trex.slurm.queue import SQUEUE, cluster_name, other_cluster
 from hpc_trex.slurm.scheduler import JobState
 from hpc_trex.sweep.folder import arrays, result, runs
+from hpc_trex.sweep.layout import SweepPaths
 from hpc_trex.sweep.records import AT_WORK, ArrayRecord, Element, ElementResult, ElementState, Standing, SweepConfig
 from hpc_trex.tree.lease import Lease
 

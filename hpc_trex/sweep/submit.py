@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from hpc_trex.errors import ClusterRefused
 from hpc_trex.faults import reach
 from hpc_trex.files import write_record
-from hpc_trex.layout import SweepPaths
 from hpc_trex.slurm import parsing, processes
 from hpc_trex.slurm.commands import Ask, ask
 from hpc_trex.slurm.queue import CONFIRM_SECONDS, SQUEUE, cluster_name, other_cluster
 from hpc_trex.slurm.scheduler import SubmitUnavailable
 from hpc_trex.sweep.chunks import Chunk, chunks
 from hpc_trex.sweep.folder import arrays, runs
+from hpc_trex.sweep.layout import SweepPaths
 from hpc_trex.sweep.records import ArrayRecord, Standing, SweepConfig
 from hpc_trex.sweep.script import array_cap, render, sbatch
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hpc_trex.layout import SweepPaths
 from hpc_trex.slurm import processes
 from hpc_trex.sweep.folder import arrays, find_sweep, read_config, runs
+from hpc_trex.sweep.layout import SweepPaths
 from hpc_trex.sweep.run import go_on
 from tests.cluster.test_exactly_once import die_until_done, kinds
 from tests.noop.sweeps import noop_sweep, profiles

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from hpc_trex.layout import SweepPaths
+from hpc_trex.sweep.layout import SweepPaths
 from hpc_trex.sweep.plan import create_sweep, plan_sweep
 from hpc_trex.sweep.records import SweepRequest
 from tests.noop import SMALL, noop_profile

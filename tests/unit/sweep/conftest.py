@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpc_trex.layout import SweepPaths
 from hpc_trex.slurm.commands import Answer
+from hpc_trex.sweep.layout import SweepPaths
 from tests.noop.sweeps import maker
 
 

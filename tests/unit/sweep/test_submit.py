@@ -10,11 +10,12 @@ import pytest
 from hpc_trex.controller.requests import waiting
 from hpc_trex.errors import BudgetReached, ClusterRefused, LeaseHeld, NotFound
 from hpc_trex.files import write_record
-from hpc_trex.layout import SearchPaths, SweepPaths
+from hpc_trex.layout import SearchPaths
 from hpc_trex.slurm.commands import Answer
 from hpc_trex.slurm.scheduler import SubmitRefused, SubmitUnavailable
 from hpc_trex.sweep.element import make_element_search
 from hpc_trex.sweep.folder import arrays, read_config
+from hpc_trex.sweep.layout import SweepPaths
 from hpc_trex.sweep.records import ArrayRecord, ElementResult, ElementState, RunRecord
 from hpc_trex.sweep.run import cancel, go_on
 from hpc_trex.sweep.standing import standings
