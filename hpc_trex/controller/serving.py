@@ -98,8 +98,6 @@ class ServedModel:
         self._silent_since: float | None = None
         """When a question found its port closed."""
 
-    # ---- for those who ask the model ------------------------------------------------------------------------------
-
     def settings(self) -> LlmSettings | None:
         """Return where and how to ask; see the protocol."""
         self._wanted = True
@@ -150,8 +148,6 @@ class ServedModel:
             )
         return False
 
-    # ---- for the controller ---------------------------------------------------------------------------------------
-
     def look(self) -> bool:
         """See what became of the job, and tell it that it is needed; return whether it is."""
         wanted, self._wanted = self._wanted or self._asking(), False
@@ -185,8 +181,6 @@ class ServedModel:
             return
         if not self._take_result(live, instead=ENDED_HERE):
             self._end(live, ENDED_HERE, FailureClass.CANCELLED)
-
-    # ---- starting -------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         """Record the intent, and submit. Does nothing while other jobs hold what the caps leave."""
@@ -244,8 +238,6 @@ class ServedModel:
         reach("submit/after", live.token)
         work.record(ServerQueued(token=live.token, job_id=job))
         work.say(f"the language model's server: job {job} on {self._served.profile.name}")
-
-    # ---- looking --------------------------------------------------------------------------------------------------
 
     def _look_at(self, live: ServerView) -> None:
         """Record what is known of the job now."""
@@ -334,8 +326,6 @@ class ServedModel:
             )
         )
         self._work.say(f"the language model's server is over: {message.splitlines()[0] if message else 'no word'}")
-
-    # ---- small parts ----------------------------------------------------------------------------------------------
 
     def _paths(self, live: ServerView) -> AttemptPaths:
         return AttemptPaths(self._work.paths.root / live.directory)
