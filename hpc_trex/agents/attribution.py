@@ -39,7 +39,16 @@ CAPABILITIES: dict[str, CaseGroup] = {
 }
 
 #: Metrics that read a label, letters or an object out of the answer: where none was found they flag it.
-READ = ("accuracy", "accuracy_norm", "macro_f1", "json_fields", "cs_bench", "event_order", "label_set_f1", "openfindata")
+READ = (
+    "accuracy",
+    "accuracy_norm",
+    "macro_f1",
+    "json_fields",
+    "cs_bench",
+    "event_order",
+    "label_set_f1",
+    "openfindata",
+)
 
 _WORDS = re.compile(r"[^\W\d_]+")
 #: Scripts as the names of Unicode's characters begin; kana and Chinese signs are told apart, see :func:`script`.
