@@ -11,3 +11,6 @@ CREATE TABLE openings (
     host    TEXT NOT NULL DEFAULT '',
     time    TEXT NOT NULL
 );
+
+-- Jobs at the sealed test are looked for by status: a few among thousands.
+CREATE INDEX attempts_test ON attempts (node, trial, attempt) WHERE kind = 'test';

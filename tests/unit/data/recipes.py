@@ -8,6 +8,7 @@ from typing import Any
 
 from hpc_trex.ftbench.rows import Row, item_hash
 from hpc_trex.models import DataRecipe, JobKind, JobSpec, ModelRef, Source, TaskCard
+from hpc_trex.models.task import Contamination
 
 
 class Bench:
@@ -33,6 +34,12 @@ class Bench:
 
     def block(self, prompts: list[str]) -> None:
         self.blocked = [item_hash(prompt) for prompt in prompts]
+
+    def bear_leaks(self) -> None:
+        """Let the card bear any share of rows from dev or test: of a set of ten rows, three are more than a tenth."""
+        path = self.root / "card.json"
+        card = TaskCard.model_validate_json(path.read_text())
+        path.write_text(card.model_copy(update={"contamination": Contamination(refuse=1.0)}).model_dump_json())
 
     def spec(self, steps: list[dict[str, Any]], seed: int = 0) -> JobSpec:
         self.runs += 1

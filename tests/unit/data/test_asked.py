@@ -102,6 +102,7 @@ def test_rewritten_labelled_and_new_rows_keep_where_they_come_from(bench: Bench)
 
 def test_what_the_model_wrote_is_decontaminated_and_so_is_what_it_was_made_of(bench: Bench) -> None:
     bench.block(["question 1", "a leaked prompt"])
+    bench.bear_leaks()
     spec = bench.spec([LOAD, {"op": "generate", "instruction": "more", "rows": 100}])
 
     def makes(one: RowQuestion) -> RowAnswer:

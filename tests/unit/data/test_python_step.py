@@ -125,6 +125,7 @@ def test_code_that_drops_everything_fails_as_every_step_does(bench: Bench) -> No
 
 def test_code_cannot_bring_in_what_is_evaluated_on(bench: Bench) -> None:
     bench.block(["the sealed question"])
+    bench.bear_leaks()
     code = "def transform(row): return [row, {'prompt': '  The sealed QUESTION ', 'answer': '42'}]"
     job = spec(bench, code)
     assert not [row for row in rows(job) if "sealed" in row.prompt.lower()]
