@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.test_training import fresh_accelerator, losses, one_thread, trial
+from tests.local.test_training import losses, trial
 
 pytestmark = [pytest.mark.local, pytest.mark.usefixtures("one_thread", "fresh_accelerator")]
-__all__ = ["fresh_accelerator", "one_thread"]  # fixtures
 
 PADDED = {"packing": False, "max_steps": 6}
 
