@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from hpc_trex import version
 from hpc_trex.agents.executor import effective
@@ -61,10 +62,7 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
         sandbox=_sandbox(work),
     )
     if item.kind is JobKind.PREPARE:
-        assert node.plan is not None
-        data = {"data": node.plan.data, "data_dir": str(paths.data(item.node)), "repairs": _repairs(work, item)}
-        data["answers"] = tuple(str(path) for path in sorted(paths.answers(item.node).glob("*.json")))
-        return spec.model_copy(update=data)
+        return spec.model_copy(update=_preparation(work, item))
     if item.kind is JobKind.BASELINE:
         return spec.model_copy(update={"eval_rows": str(paths.dev)})
     if item.kind is JobKind.TRAIN:
@@ -92,6 +90,18 @@ def job_spec(work: Work, item: Ready, token: str) -> JobSpec:
             update={"eval_rows": str(paths.test), "compare": {"base": base, "chosen": _chosen(work, item.node, base)}}
         )
     return spec
+
+
+def _preparation(work: Work, item: Ready) -> dict[str, Any]:
+    """Return what only the preparation of a round's data is told: recipe, folder, repairs, answers of a model about rows."""
+    plan = work.store.node(item.node).plan
+    assert plan is not None
+    return {
+        "data": plan.data,
+        "data_dir": str(work.paths.data(item.node)),
+        "repairs": _repairs(work, item),
+        "answers": tuple(str(path) for path in sorted(work.paths.answers(item.node).glob("*.json"))),
+    }
 
 
 def _first_sound(work: Work, item: Ready) -> int:
